@@ -1,0 +1,20 @@
+# Examples are programs that users copy, so every check builds and runs them.
+example_programs = \
+	examples/01_train \
+	examples/02_wrap_a_stream \
+	examples/03_errors \
+	examples/04_replicas
+EXTRA_DIST += examples/data
+
+example_cppflags = $(public_cppflags)
+example_libs = libmpisift.la $(MPI_LIBS) -lm
+examples_01_train_CPPFLAGS = $(example_cppflags)
+examples_01_train_LDADD = $(example_libs)
+examples_02_wrap_a_stream_CPPFLAGS = $(example_cppflags)
+examples_02_wrap_a_stream_LDADD = $(example_libs)
+examples_03_errors_CPPFLAGS = $(example_cppflags)
+examples_03_errors_LDADD = $(example_libs)
+examples_04_replicas_CPPFLAGS = $(example_cppflags)
+examples_04_replicas_LDADD = $(example_libs)
+check_PROGRAMS += $(example_programs)
+TESTS += $(example_programs)

@@ -1,0 +1,414 @@
+/** \file mpisift.h
+ * Loss-based sifting of training samples over MPI.
+ *
+ * Every candidate sample is scored with the user's own model, accepted or left out by one rule that all ranks share,
+ * and accepted samples move between ranks so that every rank gets a full batch in every step.
+ *
+ * Conventions of this header
+ *  - *Collective* means: called by all ranks of the team, in the same order. A collective call returns the same status
+ *    on every rank; where a call cannot keep that promise, its comment says so.
+ *  - A *replica* is one copy of the model: one rank, or the ranks of \ref mpisift_team::replica.
+ *  - All memory is host memory. Counts are rows (samples) unless a unit is given. `[n][shape]` is a dense C array.
+ *  - Objects are opaque and are released by their `destroy`, which takes the address of the handle and sets it to NULL.
+ *  - One context, with all that is made from it, may be used by one thread at a time. Where MPI provides less than
+ *    MPI_THREAD_SERIALIZED, that thread must be MPI's main thread.
+ */
+#ifndef MPISIFT_MPISIFT_H
+#define MPISIFT_MPISIFT_H
+
+#include <mpi.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mpisift/version.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** \defgroup status Status
+ * @{ */
+
+/** Result of a call: 0 is success, positive values are news, negative values are errors. */
+typedef enum mpisift_status {
+  MPISIFT_OK = 0,
+  MPISIFT_END_OF_EPOCH = 1,  /**< no batch: the epoch is over; the next call begins the next epoch */
+  MPISIFT_ERR_ARG = -1,      /**< an argument or a configuration value is invalid, or differs between ranks */
+  MPISIFT_ERR_MEMORY = -2,   /**< an allocation failed */
+  MPISIFT_ERR_IO = -3,       /**< a file could not be opened, read or understood */
+  MPISIFT_ERR_DATA = -4,     /**< the data break a rule: too many bad losses, a label out of range */
+  MPISIFT_ERR_CALLBACK = -5, /**< a callback of the user returned non-zero */
+  MPISIFT_ERR_MPI = -6,      /**< an MPI call failed; the context refuses further work. Not agreed between ranks */
+  MPISIFT_ERR_THREAD = -7,   /**< called from a thread that may not call MPI. Local: the peers wait in their call */
+  MPISIFT_ERR_DEVICE = -8,   /**< a CUDA call failed, or no device is there */
+  MPISIFT_ERR_BUSY = -9,     /**< called from inside a callback of the same context. Local */
+  MPISIFT_ERR_STATE = -10,   /**< the call does not fit the object's state, e.g. an epoch beyond the last */
+  MPISIFT_ERR_USER = -11     /**< a rank reported a failure of its own with mpisift_loader_fail() */
+} mpisift_status;
+
+/** Static text for a status. Never NULL, for any value. Not collective. */
+const char *mpisift_strerror(mpisift_status status);
+
+/** @} */
+/** \defgroup context Context
+ * @{ */
+
+/** One per training run: communicators, hooks, error text. */
+typedef struct mpisift_ctx mpisift_ctx;
+
+/** Who takes part. */
+typedef struct mpisift_team {
+  MPI_Comm comm;    /**< all ranks of the training run; duplicated, the caller may free it */
+  MPI_Comm replica; /**< the ranks that together hold one model copy and get the same batch (tensor or pipeline
+                         parallel); MPI_COMM_NULL or MPI_COMM_SELF where each rank holds a whole model. Duplicated.
+                         All replicas have the same number of ranks. Replicas are numbered by their rank 0 in `comm` */
+  int loss_rank;    /**< rank of `replica` whose score callback delivers the losses, e.g. the last pipeline stage */
+} mpisift_team;
+
+/** Levels of log lines. */
+typedef enum mpisift_log_level { MPISIFT_LOG_WARNING = 1, MPISIFT_LOG_INFO = 2 } mpisift_log_level;
+
+/** The user's hooks; any may be NULL, and the hooks may differ between ranks. They must not call the library. */
+typedef struct mpisift_hooks {
+  void *user;                                           /**< passed to each hook */
+  void (*log)(void *user, int level, const char *text); /**< a line without newline; level: mpisift_log_level */
+  void (*push)(void *user, const char *range);          /**< a named range begins (NVTX, Caliper); ranges nest */
+  void (*pop)(void *user);                              /**< the innermost range ends */
+} mpisift_hooks;
+
+/** Open a context. Collective over team->comm.
+ * \param [in]  team     Must describe the same replicas on all ranks.
+ * \param [in]  hooks    NULL for none. Copied.
+ * \param [out] message  Buffer of the caller for the error text, since no context exists then. May be NULL.
+ * \param [in]  size     Bytes of \a message.
+ * \param [out] ctx      The new context; NULL on error. Released with mpisift_close().
+ * \return ERR_STATE if MPI is not initialised or already finalised (local), ERR_THREAD (local), ERR_ARG, ERR_MEMORY,
+ * ERR_MPI.
+ */
+mpisift_status mpisift_open(const mpisift_team *team, const mpisift_hooks *hooks, char *message, size_t size,
+                            mpisift_ctx **ctx);
+
+/** Release the context and set *ctx to NULL. Collective. NULL and a pointer to NULL are no-ops.
+ * \return ERR_STATE, with nothing released, while a loader or data set made from it is alive. */
+mpisift_status mpisift_close(mpisift_ctx **ctx);
+
+/** Text of the last error of this context: failing rank, call, cause, what to do. "" where none occurred. Inside a
+ * callback: of the callback's own calls. Not collective. Valid until the next call with the same context. */
+const char *mpisift_error(const mpisift_ctx *ctx);
+
+/** Say, inside a callback that is about to return non-zero, why. The text becomes part of the error on all ranks.
+ * Not collective. May be called from callbacks only; copied. */
+void mpisift_explain(mpisift_ctx *ctx, const char *text);
+
+/** @} */
+/** \defgroup source Sources of samples
+ * @{ */
+
+/** Element types. */
+typedef enum mpisift_type {
+  MPISIFT_F32,
+  MPISIFT_F64,
+  MPISIFT_F16,
+  MPISIFT_BF16,
+  MPISIFT_U8,
+  MPISIFT_I8,
+  MPISIFT_U16,
+  MPISIFT_I16,
+  MPISIFT_U32,
+  MPISIFT_I32,
+  MPISIFT_U64,
+  MPISIFT_I64
+} mpisift_type;
+
+enum { MPISIFT_MAX_FIELDS = 16, MPISIFT_MAX_DIMS = 8 };
+
+/** Bytes of one element of a type; 0 for an unknown type. Not collective. */
+size_t mpisift_type_size(mpisift_type type);
+/** Static name of a type, such as "float32". Not collective. */
+const char *mpisift_type_name(mpisift_type type);
+
+/** One field of a sample, such as an image or a label. */
+typedef struct mpisift_field {
+  const char *name;
+  mpisift_type type;
+  int ndim;                        /**< dimensions of one sample; 0 for a scalar */
+  int64_t shape[MPISIFT_MAX_DIMS]; /**< each at least 1; the first `ndim` count */
+} mpisift_field;
+
+/** Bytes of one sample of a field. Not collective. */
+size_t mpisift_field_bytes(const mpisift_field *field);
+
+/** Where candidates come from. mpisift_arrays_source() and mpisift_dataset_source() fill one; or fill it with
+ * callbacks.
+ *
+ * *Indexed*: `n` samples with ids 0 to n−1, any of which `read` delivers; `n` and `block` agree between ranks.
+ * *Stream*: `n` = −1 and `pull` delivers what comes next on this rank; its length is unknown and may differ between
+ * ranks, and ids are the user's. `fields` agree between ranks. In a replica only rank 0's callbacks are called.
+ *
+ * The callbacks return 0 on success; any other value fails the round on all ranks with ERR_CALLBACK. They run on the
+ * caller's thread inside collective calls and must not call the library, but for mpisift_explain().
+ */
+typedef struct mpisift_source {
+  void *user;                  /**< passed to each callback */
+  int64_t n;                   /**< samples, or −1 for a stream */
+  int64_t block;               /**< consecutive ids that are cheap to read together, e.g. a chunk; 1: no locality */
+  int n_fields;                /**< 1 to MPISIFT_MAX_FIELDS */
+  const mpisift_field *fields; /**< copied by mpisift_loader_create() */
+
+  /** Indexed: write samples ids[0] to ids[n−1] to dst[f], shape [n][field f]. n >= 1. */
+  int (*read)(void *user, int64_t n, const int64_t *ids, void *const *dst);
+  /** Stream: write up to `want` samples to dst[f] and ids, their number to *got. Fewer than wanted: the epoch's stream
+   * ends here on this rank. Ids are >= 0. */
+  int (*pull)(void *user, int64_t want, int64_t *got, int64_t *ids, void *const *dst);
+  /** Stream: called before the first pull of every epoch. May be NULL: each epoch goes on with what follows. */
+  int (*begin_epoch)(void *user, int64_t epoch);
+} mpisift_source;
+
+/** Samples in arrays in memory; every rank holds the whole arrays. */
+typedef struct mpisift_arrays {
+  int64_t n;                   /**< samples */
+  int n_fields;                /**< 1 to MPISIFT_MAX_FIELDS */
+  const mpisift_field *fields; /**< [n_fields] */
+  const void *const *data;     /**< data[f]: [n][field f] */
+} mpisift_arrays;
+
+/** The arrays as an indexed source. The structure and all it points to are borrowed while the source is in use.
+ * Not collective. */
+mpisift_source mpisift_arrays_source(const mpisift_arrays *arrays);
+
+/** A group of an HDF5 file whose data sets are fields with the sample as first dimension; see doc/dataset.md. */
+typedef struct mpisift_dataset mpisift_dataset;
+
+/** Open a data set. Collective over the context's team; every replica's rank 0 opens the file.
+ * \param [in]  ctx
+ * \param [in]  path         The HDF5 file, same on all ranks.
+ * \param [in]  group        Such as "/train"; NULL for "/".
+ * \param [in]  names        The fields wanted, [n_names]; NULL for all data sets of the group, by name.
+ * \param [in]  n_names      0 with NULL.
+ * \param [in]  cache_bytes  Memory for chunks on this rank; 0 for 256 MiB. A data set that fits is read once.
+ * \param [out] dataset      NULL on error. Released with mpisift_dataset_close().
+ * \return ERR_IO (missing, truncated, not HDF5, no such group or field), ERR_DATA (lengths differ, zero rows,
+ *         unsupported type or shape), ERR_ARG, ERR_MEMORY.
+ */
+mpisift_status mpisift_dataset_open(mpisift_ctx *ctx, const char *path, const char *group, const char *const *names,
+                                    int n_names, size_t cache_bytes, mpisift_dataset **dataset);
+
+/** The data set as a source. Valid until the data set is closed. Not collective. */
+mpisift_source mpisift_dataset_source(const mpisift_dataset *dataset);
+
+/** Close the data set and set *dataset to NULL. Not collective. No loader may use it any more. */
+void mpisift_dataset_close(mpisift_dataset **dataset);
+
+/** @} */
+/** \defgroup config Configuration
+ * @{ */
+
+/** What happens to accepted samples that do not fill a global batch when an epoch ends. */
+typedef enum mpisift_end {
+  MPISIFT_CARRY, /**< they open the first batch of the next epoch (default) */
+  MPISIFT_FLUSH, /**< they form a last short batch whose sizes differ by at most one between replicas */
+  MPISIFT_DROP   /**< they are dropped and counted */
+} mpisift_end;
+
+/** Configuration of a loader. Equal on all ranks, field by field; checked. Set by mpisift_config_init(), then changed.
+ */
+typedef struct mpisift_config {
+  size_t size; /**< sizeof(mpisift_config) of the caller */
+
+  const char *policy; /**< "relative" (default), "random" or "all" */
+  double beta;        /**< relative: p = q^beta with q the loss's percentile; > 0; keeps 1/(1+beta). Default 1 */
+  double keep;        /**< random: p = keep; in (0, 1]. Default 0.5 */
+  int64_t loss_history_length; /**< scored candidates of all ranks in the loss history. Default 4096 */
+  int64_t sift_delay; /**< training steps before sifting starts; all candidates are accepted until then. Default 0 */
+  bool repeat_delay_per_epoch; /**< the delay holds in each epoch again */
+
+  int64_t batch_size;        /**< samples per replica and step. Default 32 */
+  int64_t global_batch_size; /**< samples of all replicas per step, instead of batch_size; quotas differ by at most
+                                  one. Default 0: batch_size × replicas */
+  int64_t score_batch_size;  /**< rows of each call of the score callback. Default 0: those of one batch */
+  int64_t epochs;            /**< epochs of the run, for mpisift_loader_fraction(); 0: endless. Default 1 */
+  mpisift_end end_of_epoch;  /**< default MPISIFT_CARRY */
+  bool pad_last_batch;       /**< with MPISIFT_FLUSH: pad the short batch to full size with rows of id −1, weight 0 */
+  bool weights_applied;      /**< the trainer multiplies each sample's loss by its weight; needed for padding */
+  int pipeline_depth; /**< 0: a batch is formed from the round just scored; 1: batches use rounds up to the previous
+                         one, and exchange and statistics overlap the training step. Default 0 */
+
+  uint64_t seed;  /**< of order and acceptance. Default 0 */
+  bool shuffle;   /**< indexed sources: false reads ids in ascending order. Default true */
+  int64_t lanes;  /**< independent runs the order is woven from; at least the number of replicas. Default 0:
+                       240, or the next multiple of it that is not less than the number of replicas */
+  int64_t window; /**< blocks of a lane among which samples are shuffled. Default 2 */
+
+  double bad_loss_share; /**< a round with more than this share of NaN, infinite or negative losses is an error;
+                              below it they are rejected and counted. In [0, 1]. Default 0.01 */
+  int64_t report_lag;    /**< a report of losses may come this many batches late. Default 1 */
+  bool pin_memory;       /**< batches in page-locked memory, for fast copies to a GPU; needs a CUDA device and
+                              initialises it. Default false */
+} mpisift_config;
+
+/** Fill with defaults. \a size: sizeof(mpisift_config). Not collective. */
+void mpisift_config_init(mpisift_config *config, size_t size);
+
+/** @} */
+/** \defgroup loader Loader
+ * @{ */
+
+typedef struct mpisift_loader mpisift_loader;
+
+/** A batch, a micro-batch, or the candidates handed to a score callback: a struct of arrays.
+ * The library owns the memory. A loader's arrays have the same addresses in every step, and hold a batch until the
+ * next call of mpisift_loader_next() or mpisift_loader_fail(). */
+typedef struct mpisift_batch {
+  int64_t n;        /**< rows; the replica's quota */
+  int64_t valid;    /**< the first `valid` rows are samples, the rest is padding */
+  int64_t global_n; /**< samples of all replicas in this step, the divisor of a mean loss */
+  int64_t serial;   /**< ticket for mpisift_loader_report(); 0, 1, 2 … over the run */
+  int64_t epoch;    /**< epoch in which the batch is trained, from 0 */
+  int n_fields;
+  const mpisift_field *fields;    /**< [n_fields] */
+  void *data[MPISIFT_MAX_FIELDS]; /**< data[f]: [n][field f]; the caller may overwrite it */
+  const int64_t *ids;             /**< [n]; −1 in padding */
+  const int64_t *slots;           /**< [n]; place in the global batch, ascending; NULL in candidates */
+  const int64_t *epochs;          /**< [n]; epoch in which the sample was drawn: less than `epoch` if carried over */
+  const float *losses;            /**< [n]; as scored; NaN where not scored; NULL in candidates */
+  const float *probabilities;     /**< [n]; of acceptance; NULL in candidates */
+  const float *weights;           /**< [n]; factor for the sample's loss; 0 in padding; NULL in candidates */
+} mpisift_batch;
+
+/** What a score callback writes. */
+typedef struct mpisift_scores {
+  float *loss; /**< [n]; each sample's own loss, finite and >= 0; values in padding rows are ignored */
+} mpisift_scores;
+
+/** Score candidates with the model in evaluation mode. Called on every rank of the team equally often, each time with
+ * n = score_batch_size rows, so that it may communicate; what is missing is padding (id −1, zeros). It is called on the
+ * caller's thread, inside mpisift_loader_next() or mpisift_loader_fail(). After a failure in a round the remaining
+ * calls of that round still take place, so that no peer waits. \return 0, or any other value to fail the round on all
+ * ranks (see mpisift_explain()). */
+typedef int (*mpisift_score_fn)(void *user, const mpisift_batch *candidates, const mpisift_scores *scores);
+
+/** Create a loader. Collective over the context's team.
+ * \param [in]  ctx
+ * \param [in]  config  Copied. Equal on all ranks, else ERR_ARG names the field.
+ * \param [in]  source  Copied; what it points to (but `fields`) must live as long as the loader.
+ * \param [in]  score   May be NULL for policies that do not score ("random", "all").
+ * \param [in]  user    Passed to \a score.
+ * \param [out] loader  NULL on error. Released with mpisift_loader_destroy().
+ * \return ERR_ARG, ERR_DATA (fewer samples than one global batch), ERR_MEMORY, ERR_DEVICE, ERR_MPI.
+ */
+mpisift_status mpisift_loader_create(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
+                                     mpisift_score_fn score, void *user, mpisift_loader **loader);
+
+/** The next batch. Collective: all ranks get their full quota, or the same end of epoch, or the same error.
+ *
+ * After an error nothing is lost: the failed round was not committed and the call may be repeated. At pipeline depth 1
+ * an error of a round is returned by the call after the one that scored it, on all ranks.
+ * \param [in]  loader
+ * \param [out] batch  Set on MPISIFT_OK only.
+ * \return OK, END_OF_EPOCH, or an error.
+ */
+mpisift_status mpisift_loader_next(mpisift_loader *loader, mpisift_batch *batch);
+
+/** Tell the peers that this rank's own work failed, in place of its next call of mpisift_loader_next().
+ * Collective with the peers' mpisift_loader_next(), in which it takes part (score callbacks included, on padding).
+ * At depth 0 that call of the peers returns ERR_USER with \a message; at depth 1 the one after it does.
+ * \return ERR_USER; or another error, if the round failed otherwise too. */
+mpisift_status mpisift_loader_fail(mpisift_loader *loader, const char *message);
+
+/** Let messages in flight make progress; worth a call between parts of a training step at pipeline depth 1, since MPI
+ * advances only inside MPI calls. Not collective, cheap, never blocks. */
+void mpisift_loader_progress(mpisift_loader *loader);
+
+/** Report the losses with which samples of a batch were trained; their global mean becomes mpisift_stats::trained_loss.
+ * Not collective: reports come in pieces, late by up to report_lag batches, or not at all. In a replica one rank
+ * reports. \param [in] loader \param [in] serial  mpisift_batch::serial. \param [in] first   First row of the batch, >=
+ * 0. \param [in] n       Rows; 0 is a no-op. \param [in] losses  [n]; values that are not finite are left out of the
+ * mean; padding rows are ignored. \return ERR_ARG if the ticket is unknown or too old, or rows lie outside the batch
+ * (local).
+ */
+mpisift_status mpisift_loader_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
+                                     const float *losses);
+
+/** A micro-batch: rows [first, first + n) of a batch, without a copy. Clipped to the batch's rows. Not collective. */
+mpisift_batch mpisift_batch_slice(const mpisift_batch *batch, int64_t first, int64_t n);
+
+/** Share of the run's candidates consumed, in [0, 1], for learning-rate schedules: (epoch + position / n) / epochs.
+ * Equal on all ranks. 0 for streams' unknown lengths within an epoch and for endless runs. Not collective. */
+double mpisift_loader_fraction(const mpisift_loader *loader);
+
+/** Seed for the random augmentation of a sample, equal at scoring and at training: of (seed, epoch, id), where epoch is
+ * the one of mpisift_batch::epochs. Not collective. */
+uint64_t mpisift_loader_sample_seed(const mpisift_loader *loader, int64_t epoch, int64_t id);
+
+/** Which steps a statistic covers. */
+typedef enum mpisift_scope { MPISIFT_STEP, MPISIFT_EPOCH, MPISIFT_RUN } mpisift_scope;
+
+/** Counts are global, and equal on all ranks; times are this rank's. In each scope
+ * candidates = sifted_out + rejected + accepted, and
+ * carried_in + accepted = trained + dropped + carried_out + pooled (zero at the end of an epoch). */
+typedef struct mpisift_stats {
+  int64_t steps;      /**< batches delivered */
+  int64_t rounds;     /**< rounds scored and decided */
+  int64_t candidates; /**< samples drawn */
+  int64_t scored;     /**< of these, scored */
+  int64_t accepted;
+  int64_t sifted_out;
+  int64_t rejected;    /**< bad losses */
+  int64_t trained;     /**< samples delivered in batches */
+  int64_t dropped;     /**< by MPISIFT_DROP */
+  int64_t carried_in;  /**< waiting when the scope began */
+  int64_t carried_out; /**< waiting when the scope ended, for later epochs */
+  int64_t pooled;      /**< accepted and waiting now */
+  int64_t moved;       /**< samples that changed rank */
+  int64_t moved_bytes; /**< bytes of these */
+  int64_t zooms;       /**< times the loss histogram was rescaled */
+  uint64_t id_hash;    /**< sum modulo 2^64 of the hashes of the ids of all candidates, as of the last completed epoch;
+                          equal to that of    all outcomes, which is checked at the end of each epoch */
+  double threshold_loss[3]; /**< loss at which the probability of acceptance reaches 0.1, 0.5, 0.9, by the current
+                                 history; NaN until the history is full or where no loss reaches it */
+  double trained_loss;      /**< mean of reported losses; NaN where none were reported */
+  double read_s;            /**< seconds in reading, */
+  double score_s;           /**< in the score callback, */
+  double decide_s;          /**< in decisions and statistics, */
+  double exchange_s;        /**< in packing, moving and unpacking samples, */
+  double wait_s;            /**< and in waiting for peers in the round's collective */
+} mpisift_stats;
+
+/** Statistics of the last step, the epoch (the running one, or the one that just ended) or the run. Not collective. */
+mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope scope);
+
+/** Release the loader and set *loader to NULL, also in the middle of an epoch and after errors. Collective.
+ * NULL and a pointer to NULL are no-ops. */
+mpisift_status mpisift_loader_destroy(mpisift_loader **loader);
+
+/** @} */
+/** \defgroup losses Per-sample losses
+ * Functions for score callbacks, and the only ones besides mpisift_explain() that callbacks may call. Not collective.
+ * Rows are `stride` elements apart, stride >= classes. n = 0 is a no-op. Sums are in double precision, results float32.
+ * @{ */
+
+/** Softmax cross-entropy, log(sum exp x) − x[label], computed with the row's maximum taken out.
+ * \param [in]  logits  [n][stride].
+ * \param [in]  labels  [n] class indices of type U8, U16, I32 or I64.
+ * \param [out] losses  [n].
+ * \return ERR_DATA if a label is outside [0, classes): the message names row and label; ERR_ARG. */
+mpisift_status mpisift_cross_entropy(mpisift_ctx *ctx, int64_t n, int64_t classes, int64_t stride, const float *logits,
+                                     mpisift_type label_type, const void *labels, float *losses);
+
+/** Binary cross-entropy with logits, mean over the columns of max(x, 0) − x y + log(1 + exp(−|x|)).
+ * \param [in]  logits, targets  [n][stride]; targets in [0, 1].
+ * \param [out] losses           [n]. */
+mpisift_status mpisift_bce_with_logits(mpisift_ctx *ctx, int64_t n, int64_t columns, int64_t stride,
+                                       const float *logits, const float *targets, float *losses);
+
+/** Mean squared error, mean over the columns of (prediction − target)^2. Arguments as mpisift_bce_with_logits(). */
+mpisift_status mpisift_mse(mpisift_ctx *ctx, int64_t n, int64_t columns, int64_t stride, const float *predictions,
+                           const float *targets, float *losses);
+
+/** @} */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

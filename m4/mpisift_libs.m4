@@ -1,0 +1,24 @@
+# MPISIFT_CHECK_RANDOM123: counter-based random numbers, headers only.
+AC_DEFUN([MPISIFT_CHECK_RANDOM123],
+[AC_CHECK_HEADER([Random123/philox.h], [],
+  [AC_MSG_ERROR([Random123/philox.h not found.  Debian/Ubuntu: apt install librandom123-dev;
+  else add the folder above Random123/ with CPPFLAGS=-I/folder])])])
+
+# MPISIFT_CHECK_OPENBLAS: matrix products of `mpisift train'.
+AC_DEFUN([MPISIFT_CHECK_OPENBLAS],
+[PKG_CHECK_MODULES([OPENBLAS], [openblas], [],
+  [AC_MSG_ERROR([OpenBLAS not found by pkg-config.  Debian/Ubuntu: apt install libopenblas-dev;
+  else set OPENBLAS_CFLAGS and OPENBLAS_LIBS])])
+OPENBLAS_CFLAGS=`AS_ECHO(["$OPENBLAS_CFLAGS"]) | sed 's/-I */-isystem /g'`])
+
+# MPISIFT_CHECK_ZLIB: gzipped input of `mpisift convert'.
+AC_DEFUN([MPISIFT_CHECK_ZLIB],
+[PKG_CHECK_MODULES([ZLIB], [zlib], [],
+  [AC_MSG_ERROR([zlib not found by pkg-config.  Debian/Ubuntu: apt install zlib1g-dev;
+  else set ZLIB_CFLAGS and ZLIB_LIBS])])])
+
+# MPISIFT_CHECK_CUNIT: for the test programs only.
+AC_DEFUN([MPISIFT_CHECK_CUNIT],
+[PKG_CHECK_MODULES([CUNIT], [cunit >= 2.1], [mpisift_have_cunit=yes],
+  [mpisift_have_cunit="no: make check runs the examples and scripts only (apt install libcunit1-dev)"])
+AM_CONDITIONAL([HAVE_CUNIT], [test "$mpisift_have_cunit" = yes])])

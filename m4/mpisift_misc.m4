@@ -1,0 +1,62 @@
+# MPISIFT_WARNINGS: the warnings the sources are free of, where CC knows them.
+AC_DEFUN([MPISIFT_WARNINGS],
+[AC_ARG_ENABLE([werror],
+  [AS_HELP_STRING([--enable-werror], [treat compiler warnings as errors (for developers)])],
+  [], [enable_werror=no])
+WARN_CFLAGS="-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
+WARN_CFLAGS="$WARN_CFLAGS -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wformat=2 -Wvla"
+mpisift_save_CFLAGS=$CFLAGS
+CFLAGS="$CFLAGS $WARN_CFLAGS -Werror"
+AC_MSG_CHECKING([whether $CC knows the warning options])
+AC_COMPILE_IFELSE([AC_LANG_SOURCE([[extern int mpisift_probe;]])],
+  [AC_MSG_RESULT([yes])], [AC_MSG_RESULT([no]); WARN_CFLAGS=])
+CFLAGS=$mpisift_save_CFLAGS
+AS_IF([test "$enable_werror" != no], [WARN_CFLAGS="$WARN_CFLAGS -Werror"])
+AC_SUBST([WARN_CFLAGS])])
+
+# MPISIFT_ENABLE_SANITIZERS: a variable of its own, so that no configure probe
+# is itself instrumented.
+AC_DEFUN([MPISIFT_ENABLE_SANITIZERS],
+[AC_ARG_ENABLE([sanitizers],
+  [AS_HELP_STRING([--enable-sanitizers@<:@=LIST@:>@], [-fsanitize=LIST @<:@address,undefined@:>@])],
+  [], [enable_sanitizers=no])
+AS_CASE([$enable_sanitizers], [no], [SAN_CFLAGS=],
+  [yes], [SAN_CFLAGS="-fsanitize=address,undefined"],
+  [SAN_CFLAGS="-fsanitize=$enable_sanitizers"])
+AS_IF([test -n "$SAN_CFLAGS"],
+  [SAN_CFLAGS="$SAN_CFLAGS -fno-sanitize-recover=all -fno-omit-frame-pointer"
+   mpisift_save_CFLAGS=$CFLAGS; CFLAGS="$CFLAGS $SAN_CFLAGS"
+   AC_LINK_IFELSE([AC_LANG_PROGRAM([], [])], [],
+     [AC_MSG_ERROR([$CC cannot link with $SAN_CFLAGS: install the sanitizers' libraries or leave out --enable-sanitizers])])
+   CFLAGS=$mpisift_save_CFLAGS])
+AC_SUBST([SAN_CFLAGS])])
+
+# MPISIFT_RPATH: libtool drops -Wl,-rpath that comes through a convenience
+# library, so the prefixes found are handed to each final link.
+AC_DEFUN([MPISIFT_RPATH],
+[AC_ARG_ENABLE([rpath],
+  [AS_HELP_STRING([--disable-rpath], [do not record dependency folders in what is built (packagers)])])
+RPATH_LDFLAGS=
+AS_IF([test "$enable_rpath" != no], [RPATH_LDFLAGS="$mpisift_hdf5_rpath $mpisift_cuda_rpath"])
+AC_SUBST([RPATH_LDFLAGS])])
+
+AC_DEFUN([MPISIFT_SUMMARY],
+[AS_CASE([$with_cuda:$mpisift_have_cuda],
+  [*:yes], [mpisift_cuda_says="$mpisift_cuda"],
+  [no:*], [mpisift_cuda_says="no (--without-cuda)"],
+  [mpisift_cuda_says="no (not found; looked in:$mpisift_cuda_tried)"])
+AS_CASE([$MPIEXEC], [false], [mpisift_mpiexec="no launcher found: make check needs MPIEXEC=..."],
+  [mpisift_mpiexec="tests run with $MPIEXEC"])
+AC_MSG_NOTICE([
+
+  mpisift $PACKAGE_VERSION
+    prefix       $prefix
+    compiler     $CC
+    flags        $CFLAGS $SAN_CFLAGS
+    MPI          ${MPI_PC:-compiler wrapper}, $mpisift_mpiexec
+    HDF5         $mpisift_hdf5_from
+    OpenBLAS     $OPENBLAS_LIBS
+    CUDA         $mpisift_cuda_says
+    CUnit        $mpisift_have_cunit
+
+  Next: make && make check && make install && make installcheck])])

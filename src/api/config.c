@@ -1,0 +1,128 @@
+#include <string.h>
+
+#include "api/hash.h"
+#include "api/loader.h"
+
+void mpisift_config_init(mpisift_config *config, size_t size)
+{
+  mpisift_config defaults = {
+      .size = sizeof defaults,
+      .policy = "relative",
+      .beta = 1,
+      .keep = 0.5,
+      .loss_history_length = 4096,
+      .batch_size = 32,
+      .epochs = 1,
+      .end_of_epoch = MPISIFT_CARRY,
+      .shuffle = true,
+      .window = 2,
+      .bad_loss_share = 0.01,
+      .report_lag = 1,
+  };
+
+  if (config == NULL)
+    return;
+  memset(config, 0, size);
+  memcpy(config, &defaults, size < sizeof defaults ? size : sizeof defaults);
+  config->size = size;
+}
+
+static mpisift_status at_least(const char *name, int64_t value, int64_t least, struct msift_error *error)
+{
+  if (value >= least)
+    return MPISIFT_OK;
+  return msift_error_set(error, MPISIFT_ERR_ARG, "config.%s is %lld; it must be at least %lld", name, (long long)value,
+                         (long long)least);
+}
+
+static mpisift_status check_numbers(const mpisift_config *c, struct msift_error *error)
+{
+  MSIFT_TRY(at_least("loss_history_length", c->loss_history_length, 1, error));
+  MSIFT_TRY(at_least("sift_delay", c->sift_delay, 0, error));
+  MSIFT_TRY(at_least("global_batch_size", c->global_batch_size, 0, error));
+  if (c->global_batch_size == 0)
+    MSIFT_TRY(at_least("batch_size", c->batch_size, 1, error));
+  MSIFT_TRY(at_least("score_batch_size", c->score_batch_size, 0, error));
+  MSIFT_TRY(at_least("epochs", c->epochs, 0, error));
+  MSIFT_TRY(at_least("lanes", c->lanes, 0, error));
+  MSIFT_TRY(at_least("window", c->window, 1, error));
+  MSIFT_TRY(at_least("report_lag", c->report_lag, 0, error));
+  if (c->loss_history_length > UINT32_MAX / 2)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.loss_history_length is %lld; at most %u is possible",
+                           (long long)c->loss_history_length, UINT32_MAX / 2);
+  if (!(c->bad_loss_share >= 0 && c->bad_loss_share <= 1))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.bad_loss_share is %g; it must be in [0, 1]",
+                           c->bad_loss_share);
+  if (c->pipeline_depth < 0 || c->pipeline_depth > 1)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.pipeline_depth is %d; 0 and 1 are possible",
+                           c->pipeline_depth);
+  return MPISIFT_OK;
+}
+
+static mpisift_status check_end(const mpisift_config *c, struct msift_error *error)
+{
+  if (c->end_of_epoch != MPISIFT_CARRY && c->end_of_epoch != MPISIFT_FLUSH && c->end_of_epoch != MPISIFT_DROP)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.end_of_epoch is %d, not a mpisift_end",
+                           (int)c->end_of_epoch);
+  if (c->epochs == 0 && c->end_of_epoch != MPISIFT_CARRY)
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "config.epochs is 0, endless; end_of_epoch must be MPISIFT_CARRY then");
+  if (c->pad_last_batch && c->end_of_epoch != MPISIFT_FLUSH)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.pad_last_batch needs end_of_epoch MPISIFT_FLUSH");
+  if (c->pad_last_batch && !c->weights_applied)
+    return msift_error_set(
+        error, MPISIFT_ERR_ARG,
+        "config.pad_last_batch gives rows of weight 0; apply weights in training and set weights_applied");
+  return MPISIFT_OK;
+}
+
+mpisift_status msift_config_check(const mpisift_config *c, struct msift_error *error)
+{
+  if (c->size != sizeof *c)
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "config.size is %zu, not %zu; set the configuration up with mpisift_config_init()", c->size,
+                           sizeof *c);
+  if (c->policy == NULL)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.policy is NULL");
+  MSIFT_TRY(check_numbers(c, error));
+  return check_end(c, error);
+}
+
+static uint64_t bits(double value)
+{
+  uint64_t word;
+
+  memcpy(&word, &value, sizeof word);
+  return word;
+}
+
+int msift_config_settings(const mpisift_config *c, struct msift_setting *settings)
+{
+  const struct msift_setting all[] = {
+      {"config.policy", msift_hash(0, c->policy, strlen(c->policy))},
+      {"config.beta", bits(c->beta)},
+      {"config.keep", bits(c->keep)},
+      {"config.loss_history_length", (uint64_t)c->loss_history_length},
+      {"config.sift_delay", (uint64_t)c->sift_delay},
+      {"config.repeat_delay_per_epoch", c->repeat_delay_per_epoch},
+      {"config.batch_size", (uint64_t)c->batch_size},
+      {"config.global_batch_size", (uint64_t)c->global_batch_size},
+      {"config.score_batch_size", (uint64_t)c->score_batch_size},
+      {"config.epochs", (uint64_t)c->epochs},
+      {"config.end_of_epoch", (uint64_t)c->end_of_epoch},
+      {"config.pad_last_batch", c->pad_last_batch},
+      {"config.weights_applied", c->weights_applied},
+      {"config.pipeline_depth", (uint64_t)c->pipeline_depth},
+      {"config.seed", c->seed},
+      {"config.shuffle", c->shuffle},
+      {"config.lanes", (uint64_t)c->lanes},
+      {"config.window", (uint64_t)c->window},
+      {"config.bad_loss_share", bits(c->bad_loss_share)},
+      {"config.report_lag", (uint64_t)c->report_lag},
+      {"config.pin_memory", c->pin_memory},
+  };
+
+  _Static_assert(sizeof all / sizeof all[0] < MSIFT_MAX_SETTINGS, "room for the source's settings too");
+  memcpy(settings, all, sizeof all);
+  return (int)(sizeof all / sizeof all[0]);
+}

@@ -1,0 +1,93 @@
+#include <stdlib.h>
+
+#include "api/source.h"
+#include "io/dataset.h"
+
+enum { DEFAULT_CACHE = 256 << 20 };
+
+struct mpisift_dataset {
+  mpisift_ctx *ctx;
+  struct msift_dataset file;
+  mpisift_field fields[MPISIFT_MAX_FIELDS];
+};
+
+/* Runs as a source's callback and when called by the user: the cause is told where either is looked for. */
+static int read_dataset(void *user, int64_t n, const int64_t *ids, void *const *dst)
+{
+  mpisift_dataset *dataset = user;
+  mpisift_ctx *ctx = dataset->ctx;
+
+  return (int)msift_dataset_read(&dataset->file, n, ids, dst, &ctx->memory, msift_error_begin(ctx));
+}
+
+static mpisift_status open_local(mpisift_ctx *ctx, const char *path, const char *group, const char *const *names,
+                                 int n_names, size_t cache_bytes, mpisift_dataset **dataset)
+{
+  mpisift_dataset *d;
+
+  if (path == NULL || (names != NULL && (n_names < 1 || n_names > MPISIFT_MAX_FIELDS)))
+    return msift_error_set(&ctx->error, MPISIFT_ERR_ARG,
+                           "mpisift_dataset_open: path is NULL, or n_names (%d) is not in 1 to %d", n_names,
+                           MPISIFT_MAX_FIELDS);
+  d = msift_alloc(&ctx->memory, &ctx->error, 1, sizeof *d);
+  if (d == NULL)
+    return ctx->error.status;
+  d->ctx = ctx;
+  if (msift_dataset_open(&d->file, path, group == NULL ? "/" : group, names, n_names,
+                         cache_bytes > 0 ? cache_bytes : DEFAULT_CACHE, &ctx->memory, &ctx->error) != MPISIFT_OK) {
+    msift_free(&ctx->memory, &d);
+    return ctx->error.status;
+  }
+  for (int f = 0; f < d->file.n_fields; f++)
+    d->fields[f] = d->file.fields[f].field;
+  *dataset = d;
+  return MPISIFT_OK;
+}
+
+static void release(mpisift_ctx *ctx, mpisift_dataset **dataset)
+{
+  if (*dataset != NULL)
+    msift_dataset_close(&(*dataset)->file, &ctx->memory);
+  msift_free(&ctx->memory, dataset);
+}
+
+mpisift_status mpisift_dataset_open(mpisift_ctx *ctx, const char *path, const char *group, const char *const *names,
+                                    int n_names, size_t cache_bytes, mpisift_dataset **dataset)
+{
+  mpisift_dataset *opened = NULL;
+
+  if (dataset != NULL)
+    *dataset = NULL;
+  if (ctx == NULL)
+    return MPISIFT_ERR_ARG;
+  MSIFT_TRY(msift_enter(ctx, "mpisift_dataset_open"));
+  if (dataset == NULL)
+    msift_error_set(&ctx->error, MPISIFT_ERR_ARG, "mpisift_dataset_open: dataset is NULL");
+  else
+    open_local(ctx, path, group, names, n_names, cache_bytes, &opened);
+  if (msift_team_agree(&ctx->team, &ctx->error) != MPISIFT_OK) {
+    release(ctx, &opened);
+  } else {
+    ctx->children++;
+    *dataset = opened;
+  }
+  return msift_leave(ctx);
+}
+
+mpisift_source mpisift_dataset_source(const mpisift_dataset *dataset)
+{
+  return (mpisift_source){.user = (void *)(uintptr_t)dataset,
+                          .n = dataset->file.n,
+                          .block = dataset->file.block,
+                          .n_fields = dataset->file.n_fields,
+                          .fields = dataset->fields,
+                          .read = read_dataset};
+}
+
+void mpisift_dataset_close(mpisift_dataset **dataset)
+{
+  if (dataset == NULL || *dataset == NULL)
+    return;
+  (*dataset)->ctx->children--;
+  release((*dataset)->ctx, dataset);
+}

@@ -1,0 +1,173 @@
+#include <string.h>
+
+#include "api/loader.h"
+#include "core/random.h"
+
+static unsigned char *record_at(const mpisift_loader *l, unsigned char *records, int64_t i)
+{
+  return records + (size_t)i * l->record_bytes;
+}
+
+static mpisift_status post_receives(mpisift_loader *l, struct msift_error *error)
+{
+  for (int64_t k = 0; k < l->plan.n_transfers; k++) {
+    const struct msift_transfer *t = &l->plan.transfers[k];
+
+    if (t->to == l->plan.rank)
+      MSIFT_TRY(msift_exchange_receive(&l->exchange, record_at(l, l->receive, t->place), t->n, t->from, error));
+  }
+  return MPISIFT_OK;
+}
+
+static mpisift_status post_sends(mpisift_loader *l, struct msift_error *error)
+{
+  int64_t packed = 0;
+
+  for (int64_t k = 0; k < l->plan.n_transfers; k++) {
+    const struct msift_transfer *t = &l->plan.transfers[k];
+    unsigned char *message = record_at(l, l->send, packed);
+
+    if (t->from != l->plan.rank)
+      continue;
+    for (int64_t i = 0; i < t->n; i++)
+      memcpy(record_at(l, l->send, packed++), msift_ring_at(&l->pool.records, t->first + i), l->record_bytes);
+    MSIFT_TRY(msift_exchange_send(&l->exchange, message, t->n, t->to, error));
+  }
+  return MPISIFT_OK;
+}
+
+mpisift_status msift_batch_begin(mpisift_loader *l, int64_t n)
+{
+  struct msift_error *error = &l->ctx->error;
+  double begin = msift_range_begin(l->ctx, "mpisift exchange");
+
+  msift_plan_make(&l->plan, &l->pool.owners, n);
+  if (msift_team_leads(&l->ctx->team) && post_receives(l, error) == MPISIFT_OK)
+    post_sends(l, error);
+  msift_ring_pop(&l->pool.owners, n);
+  l->flight = n;
+  l->formed++;
+  l->formed_in_epoch++;
+  l->run.moved += l->plan.moved;
+  l->exchange_pending = true;
+  l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
+  return error->status;
+}
+
+static void fill_row(mpisift_loader *l, int64_t i, const struct msift_row *row)
+{
+  struct msift_columns *c = &l->columns;
+  const unsigned char *record;
+  struct msift_tag tag;
+
+  if (row->transfer < 0)
+    record = msift_ring_at(&l->pool.records, row->index);
+  else
+    record = record_at(l, l->receive, l->plan.transfers[row->transfer].place + row->index);
+  memcpy(&tag, record, sizeof tag);
+  record += sizeof tag;
+  c->ids[i] = tag.id;
+  c->slots[i] = row->slot;
+  c->epochs[i] = tag.epoch;
+  c->losses[i] = tag.loss;
+  c->probabilities[i] = tag.probability;
+  c->weights[i] = tag.weight;
+  for (int f = 0; f < l->source.n_fields; f++) {
+    memcpy((unsigned char *)l->batch_data[f] + (size_t)i * l->field_bytes[f], record, l->field_bytes[f]);
+    record += l->field_bytes[f];
+  }
+  l->books.n_out++;
+  l->books.hash_out += msift_mix((uint64_t)tag.id + 1);
+}
+
+static void fill_padding(mpisift_loader *l, int64_t i)
+{
+  struct msift_columns *c = &l->columns;
+
+  c->ids[i] = c->slots[i] = -1;
+  c->epochs[i] = l->epoch;
+  c->losses[i] = c->probabilities[i] = c->weights[i] = 0;
+  for (int f = 0; f < l->source.n_fields; f++)
+    memset((unsigned char *)l->batch_data[f] + (size_t)i * l->field_bytes[f], 0, l->field_bytes[f]);
+}
+
+static mpisift_status share_batch(mpisift_loader *l, int64_t rows, struct msift_error *error)
+{
+  const struct msift_team *team = &l->ctx->team;
+
+  for (int f = 0; f < l->source.n_fields; f++)
+    MSIFT_TRY(msift_team_share(team, l->batch_data[f], rows, l->field_bytes[f], 0, error));
+  return msift_team_share(team, l->columns.ids, 1, l->columns.bytes, 0, error);
+}
+
+static void describe(mpisift_loader *l, int64_t rows, mpisift_batch *batch)
+{
+  *batch = (mpisift_batch){
+      .n = rows,
+      .valid = l->plan.n_rows,
+      .global_n = l->flight,
+      .serial = l->serial,
+      .epoch = l->epoch,
+      .n_fields = l->source.n_fields,
+      .fields = l->fields,
+      .ids = l->columns.ids,
+      .slots = l->columns.slots,
+      .epochs = l->columns.epochs,
+      .losses = l->columns.losses,
+      .probabilities = l->columns.probabilities,
+      .weights = l->columns.weights,
+  };
+  memcpy(batch->data, l->batch_data, sizeof l->batch_data);
+}
+
+static mpisift_status receive_rows(mpisift_loader *l, int64_t rows, struct msift_error *error)
+{
+  if (msift_team_leads(&l->ctx->team)) {
+    MSIFT_TRY(msift_exchange_end(&l->exchange, error));
+    for (int64_t i = 0; i < l->plan.n_rows; i++)
+      fill_row(l, i, &l->plan.rows[i]);
+    for (int64_t i = l->plan.n_rows; i < rows; i++)
+      fill_padding(l, i);
+    msift_ring_pop(&l->pool.records, l->plan.held[l->plan.rank]);
+  }
+  return share_batch(l, rows, error);
+}
+
+mpisift_status msift_batch_end(mpisift_loader *l, mpisift_batch *batch)
+{
+  int64_t rows = l->config.pad_last_batch ? l->quota : l->plan.n_rows;
+  double begin = msift_range_begin(l->ctx, "mpisift exchange");
+  mpisift_status status = receive_rows(l, rows, &l->ctx->error);
+
+  l->exchange_pending = false;
+  l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
+  MSIFT_TRY(status);
+  if (batch != NULL)
+    describe(l, rows, batch);
+  l->tickets[l->serial % (l->config.report_lag + 1)] = (struct msift_ticket){l->serial, l->plan.n_rows};
+  l->serial++;
+  l->run.steps++;
+  l->run.trained += l->flight;
+  l->run.pooled = l->pool.owners.n;
+  return MPISIFT_OK;
+}
+
+mpisift_batch mpisift_batch_slice(const mpisift_batch *batch, int64_t first, int64_t n)
+{
+  mpisift_batch slice = *batch;
+
+  first = first < 0 ? 0 : first < batch->n ? first : batch->n;
+  slice.n = n < 0 ? 0 : n < batch->n - first ? n : batch->n - first;
+  slice.valid = batch->valid - first < 0 ? 0 : batch->valid - first < slice.n ? batch->valid - first : slice.n;
+  for (int f = 0; f < batch->n_fields; f++)
+    slice.data[f] = (unsigned char *)batch->data[f] + (size_t)first * mpisift_field_bytes(&batch->fields[f]);
+  slice.ids = batch->ids + first;
+  if (batch->slots != NULL) {
+    slice.slots = batch->slots + first;
+    slice.epochs = batch->epochs + first;
+    slice.losses = batch->losses + first;
+    slice.probabilities = batch->probabilities + first;
+    slice.weights = batch->weights + first;
+  }
+  return slice;
+}

@@ -1,0 +1,84 @@
+#include <math.h>
+
+#include "api/loader.h"
+#include "core/random.h"
+
+/* Enough candidates that the share kept fills a global batch, by the last epoch's counts or else the policy's
+ * expectation. */
+static int64_t choose_round_size(const mpisift_loader *l)
+{
+  double keep = l->policy->keep(&l->config), size;
+
+  if (l->epoch_candidates >= l->global_batch && l->epoch_accepted > 0)
+    keep = (double)l->epoch_accepted / (double)l->epoch_candidates;
+  size = ceil((double)l->global_batch / keep);
+  return size < (double)l->max_round ? (int64_t)size : l->max_round;
+}
+
+void msift_epoch_begin(mpisift_loader *l)
+{
+  const mpisift_config *c = &l->config;
+
+  l->at_epoch = l->run;
+  l->round_size = choose_round_size(l);
+  l->epoch_candidates = l->epoch_accepted = 0;
+  l->formed_in_epoch = l->position = 0;
+  l->stream_begun = l->stream_ended = l->exhausted = false;
+  if (l->source.n > 0)
+    l->order = msift_order_make(l->source.n, l->source.block, l->lanes, c->window, c->shuffle, c->seed, l->epoch);
+  l->in_epoch = true;
+}
+
+static void drop_pool(mpisift_loader *l)
+{
+  for (int64_t i = 0; i < l->pool.records.n; i++) {
+    l->books.n_out++;
+    l->books.hash_out += msift_mix((uint64_t)msift_pool_tag(&l->pool, i)->id + 1);
+  }
+  l->run.dropped += l->pool.owners.n;
+  msift_ring_pop(&l->pool.records, l->pool.records.n);
+  msift_ring_pop(&l->pool.owners, l->pool.owners.n);
+  l->run.pooled = 0;
+}
+
+enum { FAILED, HASH_IN, HASH_OUT, N_IN, N_OUT, N_SUMS };
+
+/* All that came in has found its end or waits in the pool: asked of numbers and hashes of ids, over all ranks. */
+static mpisift_status close_books(mpisift_loader *l, uint64_t *sums)
+{
+  struct msift_error *error = &l->ctx->error;
+
+  l->failure_told = l->failure.status != MPISIFT_OK;
+  sums[FAILED] = l->failure_told;
+  sums[HASH_IN] = l->books.hash_in;
+  sums[HASH_OUT] = l->books.hash_out;
+  sums[N_IN] = l->books.n_in;
+  sums[N_OUT] = l->books.n_out + (uint64_t)l->pool.records.n;
+  for (int64_t i = 0; i < l->pool.records.n; i++)
+    sums[HASH_OUT] += msift_mix((uint64_t)msift_pool_tag(&l->pool, i)->id + 1);
+  MSIFT_TRY(msift_team_sum(&l->ctx->team, sums, N_SUMS, error));
+  if (sums[FAILED] > 0)
+    return msift_round_failed(l);
+  if (sums[HASH_IN] != sums[HASH_OUT] || sums[N_IN] != sums[N_OUT] || sums[N_IN] != (uint64_t)l->run.candidates)
+    return msift_error_set(error, MPISIFT_ERR_STATE,
+                           "epoch %lld: %llu candidates came in, but %llu found their end; please report this as a bug",
+                           (long long)l->epoch, (unsigned long long)sums[N_IN], (unsigned long long)sums[N_OUT]);
+  return MPISIFT_OK;
+}
+
+mpisift_status msift_epoch_end(mpisift_loader *l)
+{
+  uint64_t sums[N_SUMS];
+
+  MSIFT_TRY(close_books(l, sums));
+  if (l->config.epochs == 0 && l->run.accepted == l->at_epoch.accepted)
+    return msift_error_set(&l->ctx->error, MPISIFT_ERR_DATA,
+                           "epoch %lld: no sample was accepted; an endless run would hang", (long long)l->epoch);
+  l->id_hash = sums[HASH_IN];
+  if (l->config.end_of_epoch == MPISIFT_DROP)
+    drop_pool(l);
+  l->in_epoch = false;
+  l->epoch++;
+  l->over = l->epoch == l->config.epochs;
+  return MPISIFT_OK;
+}

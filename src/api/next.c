@@ -1,0 +1,119 @@
+/* One call of mpisift_loader_next. Every call carries an agreement, so that a failure of any rank reaches all: that of
+ * a round, or where no candidates are needed, of a round that only agrees. */
+#include "api/loader.h"
+
+static mpisift_status run_round(mpisift_loader *l, bool candidates)
+{
+  msift_round_stage(l, candidates);
+  MSIFT_TRY(msift_round_post(l));
+  return msift_round_end(l);
+}
+
+/* Accepted samples that make a batch now: a global batch, at the end of an epoch maybe the rest, or none. */
+static int64_t ready(const mpisift_loader *l)
+{
+  int64_t pooled = l->pool.owners.n;
+
+  if (pooled >= l->global_batch)
+    return l->global_batch;
+  return l->exhausted && l->config.end_of_epoch == MPISIFT_FLUSH ? pooled : 0;
+}
+
+/* Bring a batch under way: OK, the end of the epoch, or an error. */
+static mpisift_status find_batch(mpisift_loader *l)
+{
+  while (!l->exchange_pending) {
+    if (ready(l) > 0 && l->agreed)
+      return msift_batch_begin(l, ready(l));
+    if (ready(l) > 0 || !l->exhausted) {
+      MSIFT_TRY(run_round(l, ready(l) == 0));
+      continue;
+    }
+    MSIFT_TRY(msift_epoch_end(l));
+    if (l->config.epochs > 0)
+      return MPISIFT_END_OF_EPOCH;
+    msift_epoch_begin(l);
+  }
+  return MPISIFT_OK;
+}
+
+/* Depth 1: set the next exchange and the next round going, for the time of the training step. */
+static mpisift_status prefetch(mpisift_loader *l)
+{
+  bool full = l->pool.owners.n >= l->global_batch;
+  int64_t left = l->pool.owners.n - (full ? l->global_batch : 0);
+
+  msift_round_stage(l, left < l->global_batch && !l->exhausted);
+  if (full)
+    MSIFT_TRY(msift_batch_begin(l, l->global_batch));
+  return msift_round_post(l);
+}
+
+static mpisift_status next(mpisift_loader *l, mpisift_batch *batch)
+{
+  mpisift_status status;
+
+  if (l->over)
+    return msift_error_set(&l->ctx->error, MPISIFT_ERR_STATE, "the run of %lld epochs is over; set config.epochs",
+                           (long long)l->config.epochs);
+  if (!l->in_epoch)
+    msift_epoch_begin(l);
+  l->agreed = false;
+  if (l->round_pending)
+    MSIFT_TRY(msift_round_end(l));
+  status = find_batch(l);
+  if (status != MPISIFT_OK)
+    return status;
+  MSIFT_TRY(msift_batch_end(l, batch));
+  return l->config.pipeline_depth > 0 ? prefetch(l) : MPISIFT_OK;
+}
+
+/* Run one call with a failure of this rank in it until the peers are told. */
+static mpisift_status fail(mpisift_loader *l)
+{
+  mpisift_status status = next(l, NULL);
+
+  if (status == MPISIFT_OK && l->round_pending)
+    status = msift_round_end(l);
+  return status;
+}
+
+static mpisift_status leave(mpisift_loader *l, mpisift_status status)
+{
+  mpisift_status recorded = msift_leave(l->ctx);
+
+  l->after_step = l->run;
+  return recorded != MPISIFT_OK ? recorded : status;
+}
+
+mpisift_status mpisift_loader_next(mpisift_loader *loader, mpisift_batch *batch)
+{
+  if (loader == NULL)
+    return MPISIFT_ERR_ARG;
+  MSIFT_TRY(msift_enter(loader->ctx, "mpisift_loader_next"));
+  loader->at_step = loader->run;
+  if (batch != NULL)
+    return leave(loader, next(loader, batch));
+  msift_error_set(&loader->failure, MPISIFT_ERR_ARG, "mpisift_loader_next: batch is NULL");
+  return leave(loader, fail(loader));
+}
+
+mpisift_status mpisift_loader_fail(mpisift_loader *loader, const char *message)
+{
+  if (loader == NULL)
+    return MPISIFT_ERR_ARG;
+  MSIFT_TRY(msift_enter(loader->ctx, "mpisift_loader_fail"));
+  msift_error_set(&loader->failure, MPISIFT_ERR_USER, "%.400s", message == NULL ? "training failed" : message);
+  return leave(loader, fail(loader));
+}
+
+void mpisift_loader_progress(mpisift_loader *loader)
+{
+  if (loader == NULL || msift_enter(loader->ctx, "mpisift_loader_progress") != MPISIFT_OK)
+    return;
+  if (loader->round_pending)
+    msift_reduction_progress(&loader->reduction);
+  if (loader->exchange_pending)
+    msift_exchange_progress(&loader->exchange);
+  msift_leave(loader->ctx);
+}

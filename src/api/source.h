@@ -1,0 +1,15 @@
+#ifndef MSIFT_API_SOURCE_H
+#define MSIFT_API_SOURCE_H
+
+#include "api/context.h"
+
+/* Whether a source is complete; records what is wrong. */
+mpisift_status msift_source_check(const mpisift_source *source, struct msift_error *error);
+
+/* A number that differs where fields, in number, name, type or shape, differ. */
+uint64_t msift_source_hash(const mpisift_source *source);
+
+/* Bytes of one sample. */
+size_t msift_source_bytes(const mpisift_source *source);
+
+#endif

@@ -1,0 +1,102 @@
+#include <math.h>
+
+#include "api/loader.h"
+#include "core/random.h"
+
+static mpisift_status check_ticket(mpisift_loader *l, int64_t serial, int64_t first, int64_t n, const float *losses)
+{
+  struct msift_error *error = &l->ctx->error;
+  const struct msift_ticket *ticket = serial < 0 ? NULL : &l->tickets[serial % (l->config.report_lag + 1)];
+
+  if (ticket == NULL || ticket->serial != serial)
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "mpisift_loader_report: batch %lld is not among the last %lld; the newest is %lld",
+                           (long long)serial, (long long)l->config.report_lag + 1, (long long)l->serial - 1);
+  if (first < 0 || n < 0 || first + n > l->quota || (n > 0 && losses == NULL))
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "mpisift_loader_report: rows %lld to %lld of a batch of %lld, or losses are NULL",
+                           (long long)first, (long long)(first + n), (long long)l->quota);
+  return MPISIFT_OK;
+}
+
+mpisift_status mpisift_loader_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
+                                     const float *losses)
+{
+  mpisift_loader *l = loader;
+  int64_t valid;
+
+  if (l == NULL)
+    return MPISIFT_ERR_ARG;
+  MSIFT_TRY(msift_enter(l->ctx, "mpisift_loader_report"));
+  if (check_ticket(l, serial, first, n, losses) == MPISIFT_OK) {
+    valid = l->tickets[serial % (l->config.report_lag + 1)].n;
+    for (int64_t i = 0; i < n && first + i < valid; i++)
+      if (isfinite(losses[i])) {
+        l->report_sum +=
+            llrint(fmax(-MSIFT_REPORT_MOST, fmin(MSIFT_REPORT_MOST, (double)losses[i])) * MSIFT_REPORT_ONE);
+        l->reported++;
+      }
+  }
+  return msift_leave(l->ctx);
+}
+
+double mpisift_loader_fraction(const mpisift_loader *loader)
+{
+  double epochs = (double)loader->config.epochs, part = 0;
+
+  if (epochs <= 0)
+    return 0;
+  if (loader->in_epoch && loader->source.n > 0)
+    part = (double)loader->position / (double)loader->source.n;
+  return ((double)loader->epoch + part) / epochs;
+}
+
+uint64_t mpisift_loader_sample_seed(const mpisift_loader *loader, int64_t epoch, int64_t id)
+{
+  return msift_random(loader->config.seed, MSIFT_STREAM_SAMPLE, (uint64_t)epoch, (uint64_t)id);
+}
+
+static void scope_of(const mpisift_loader *l, mpisift_scope scope, struct msift_tally *begin, struct msift_tally *end)
+{
+  static const struct msift_tally zero;
+
+  *begin = scope == MPISIFT_STEP ? l->at_step : scope == MPISIFT_EPOCH ? l->at_epoch : zero;
+  *end = scope == MPISIFT_STEP ? l->after_step : l->run;
+}
+
+mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope scope)
+{
+  struct msift_tally a, b;
+  struct msift_decider decider = loader->decider;
+  mpisift_stats s;
+
+  scope_of(loader, scope, &a, &b);
+  s = (mpisift_stats){
+      .steps = b.steps - a.steps,
+      .rounds = b.rounds - a.rounds,
+      .candidates = b.candidates - a.candidates,
+      .scored = b.scored - a.scored,
+      .accepted = b.accepted - a.accepted,
+      .rejected = b.rejected - a.rejected,
+      .trained = b.trained - a.trained,
+      .dropped = b.dropped - a.dropped,
+      .carried_in = a.pooled,
+      .carried_out = loader->in_epoch ? 0 : b.pooled,
+      .pooled = loader->in_epoch ? b.pooled : 0,
+      .moved = b.moved - a.moved,
+      .moved_bytes = (b.moved - a.moved) * (int64_t)loader->record_bytes,
+      .zooms = b.zooms - a.zooms,
+      .id_hash = loader->id_hash,
+      .trained_loss = b.reported > a.reported ? (b.report_sum - a.report_sum) / (double)(b.reported - a.reported) : NAN,
+      .read_s = b.seconds[MSIFT_READ] - a.seconds[MSIFT_READ],
+      .score_s = b.seconds[MSIFT_SCORE] - a.seconds[MSIFT_SCORE],
+      .decide_s = b.seconds[MSIFT_DECIDE] - a.seconds[MSIFT_DECIDE],
+      .exchange_s = b.seconds[MSIFT_EXCHANGE] - a.seconds[MSIFT_EXCHANGE],
+      .wait_s = b.seconds[MSIFT_WAIT] - a.seconds[MSIFT_WAIT],
+  };
+  s.sifted_out = s.candidates - s.rejected - s.accepted;
+  s.threshold_loss[0] = msift_decider_loss_at(&decider, 0.1);
+  s.threshold_loss[1] = msift_decider_loss_at(&decider, 0.5);
+  s.threshold_loss[2] = msift_decider_loss_at(&decider, 0.9);
+  return s;
+}

@@ -1,0 +1,10 @@
+#include "backend/cpu/losses.h"
+
+static void release(struct msift_memory *memory, void *block)
+{
+  msift_free(memory, &block);
+}
+
+const struct msift_backend msift_backend_cpu = {
+    "cpu", msift_alloc, release, msift_cpu_cross_entropy, msift_cpu_bce, msift_cpu_mse,
+};

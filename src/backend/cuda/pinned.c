@@ -1,0 +1,31 @@
+#include <cuda_runtime_api.h>
+#include <string.h>
+
+#include "backend/cpu/losses.h"
+
+static void *allocate(struct msift_memory *memory, struct msift_error *error, int64_t n, size_t size)
+{
+  size_t bytes = (size_t)n * size;
+  void *block = NULL;
+  cudaError_t code = cudaHostAlloc(&block, bytes > 0 ? bytes : 1, cudaHostAllocPortable);
+
+  if (code != cudaSuccess) {
+    msift_error_set(error, MPISIFT_ERR_DEVICE, "config.pin_memory: cudaHostAlloc of %zu bytes failed: %s", bytes,
+                    cudaGetErrorString(code));
+    return NULL;
+  }
+  memset(block, 0, bytes);
+  memory->blocks++;
+  return block;
+}
+
+static void release(struct msift_memory *memory, void *block)
+{
+  memory->blocks -= block != NULL;
+  if (block != NULL)
+    cudaFreeHost(block);
+}
+
+const struct msift_backend msift_backend_pinned = {
+    "pinned", allocate, release, msift_cpu_cross_entropy, msift_cpu_bce, msift_cpu_mse,
+};

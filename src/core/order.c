@@ -1,0 +1,88 @@
+#include "core/order.h"
+
+#include "core/random.h"
+
+/* A lane should draw on several blocks, or its samples stay neighbours. */
+enum { BLOCKS_PER_LANE = 4 };
+
+static int64_t min64(int64_t a, int64_t b)
+{
+  return a < b ? a : b;
+}
+
+static int64_t max64(int64_t a, int64_t b)
+{
+  return a > b ? a : b;
+}
+
+struct msift_order msift_order_make(int64_t n, int64_t block, int64_t lanes, int64_t window, bool shuffle,
+                                    uint64_t seed, int64_t epoch)
+{
+  struct msift_order o = {.n = n, .lanes = min64(lanes, n), .shuffle = shuffle, .seed = seed, .epoch = epoch};
+  int64_t blocks;
+
+  o.block = min64(block, max64(1, n / (o.lanes * BLOCKS_PER_LANE)));
+  o.window = o.block == 1 ? 1 : o.block * window;
+  blocks = (n + o.block - 1) / o.block;
+  o.blocks = msift_permutation_make(blocks, msift_random(seed, MSIFT_STREAM_ORDER, (uint64_t)epoch, 0));
+  o.short_at = msift_permute_inverse(&o.blocks, blocks - 1);
+  return o;
+}
+
+/* Shuffle an index of a lane inside its window. */
+static int64_t window_index(const struct msift_order *o, int64_t lane, int64_t length, int64_t index)
+{
+  int64_t w = index / o->window, begin = w * o->window;
+  uint64_t key = msift_random(o->seed, MSIFT_STREAM_WINDOW, (uint64_t)o->epoch, (uint64_t)lane << 40 ^ (uint64_t)w);
+  struct msift_permutation p = msift_permutation_make(min64(o->window, length - begin), key);
+
+  return begin + msift_permute(&p, index - begin);
+}
+
+/* The id at a place in the concatenation of the permuted blocks. */
+static int64_t block_id(const struct msift_order *o, int64_t place)
+{
+  int64_t missing = o->blocks.n * o->block - o->n;
+  int64_t short_end = (o->short_at + 1) * o->block - missing;
+  int64_t shifted = place >= short_end ? place + missing : place;
+
+  return msift_permute(&o->blocks, shifted / o->block) * o->block + shifted % o->block;
+}
+
+int64_t msift_order_id(const struct msift_order *o, int64_t position)
+{
+  int64_t lane = position % o->lanes, index = position / o->lanes;
+  int64_t length = o->n / o->lanes, longer = o->n % o->lanes;
+  int64_t begin = lane * length + min64(lane, longer);
+
+  if (!o->shuffle)
+    return position;
+  if (o->window > 1)
+    index = window_index(o, lane, length + (lane < longer), index);
+  return block_id(o, begin + index);
+}
+
+int64_t msift_lane_count(int64_t lanes, int64_t ranks, int64_t rank, int64_t end)
+{
+  int64_t rest = end % lanes;
+  int64_t each = lanes > rank ? (lanes - rank + ranks - 1) / ranks : 0;
+
+  return end / lanes * each + (rest > rank ? (rest - rank + ranks - 1) / ranks : 0);
+}
+
+int64_t msift_lane_count_max(int64_t lanes, int64_t ranks, int64_t begin, int64_t end)
+{
+  int64_t most = 0;
+
+  for (int64_t r = 0; r < ranks; r++)
+    most = max64(most, msift_lane_count(lanes, ranks, r, end) - msift_lane_count(lanes, ranks, r, begin));
+  return most;
+}
+
+int64_t msift_lane_next(int64_t lanes, int64_t ranks, int64_t rank, int64_t position)
+{
+  int64_t lane = position % lanes, turn = position - lane;
+  int64_t next = lane <= rank ? rank : rank + (lane - rank + ranks - 1) / ranks * ranks;
+
+  return next < lanes ? turn + next : turn + lanes + rank;
+}

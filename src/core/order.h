@@ -1,0 +1,39 @@
+/* The order of an epoch, woven from lanes.
+ *
+ * The permuted blocks of the data set, one after the other, are cut into `lanes` equal runs (± 1 sample); each lane
+ * shuffles its samples inside a window of a few blocks. Position q belongs to lane q mod lanes, and lane l to rank
+ * l mod ranks. So any rank computes any position, and the order does not depend on the number of ranks. */
+#ifndef MSIFT_CORE_ORDER_H
+#define MSIFT_CORE_ORDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/permutation.h"
+
+struct msift_order {
+  int64_t n, block, lanes, window; /* samples; samples a block; lanes; samples a window */
+  bool shuffle;
+  uint64_t seed;
+  int64_t epoch;
+  struct msift_permutation blocks;
+  int64_t short_at; /* place of the data set's last, maybe short, block in the permuted order */
+};
+
+/* block: samples cheap to read together; made smaller where the data set has too few blocks for the lanes. */
+struct msift_order msift_order_make(int64_t n, int64_t block, int64_t lanes, int64_t window, bool shuffle,
+                                    uint64_t seed, int64_t epoch);
+
+/* The id at a position, 0 <= position < n. */
+int64_t msift_order_id(const struct msift_order *order, int64_t position);
+
+/* Which of the first `end` positions belong to a rank: their number. Positions [a, b) hold count(b) − count(a). */
+int64_t msift_lane_count(int64_t lanes, int64_t ranks, int64_t rank, int64_t end);
+
+/* The largest such number over all ranks for positions [begin, end): every rank scores as often as that one. */
+int64_t msift_lane_count_max(int64_t lanes, int64_t ranks, int64_t begin, int64_t end);
+
+/* The next position >= position that belongs to a rank. */
+int64_t msift_lane_next(int64_t lanes, int64_t ranks, int64_t rank, int64_t position);
+
+#endif

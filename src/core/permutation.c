@@ -1,0 +1,63 @@
+#include "core/permutation.h"
+
+#include "core/random.h"
+
+enum { ROUNDS = 6 };
+
+struct msift_permutation msift_permutation_make(int64_t n, uint64_t key)
+{
+  struct msift_permutation p = {.n = n, .key = key, .half_bits = 1};
+
+  while (p.half_bits < 31 && (INT64_C(1) << (2 * p.half_bits)) < n)
+    p.half_bits++;
+  return p;
+}
+
+static uint64_t round_value(const struct msift_permutation *p, int round, uint64_t half)
+{
+  return msift_mix(half ^ p->key ^ (uint64_t)round * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - p->half_bits);
+}
+
+static uint64_t encipher(const struct msift_permutation *p, uint64_t x)
+{
+  uint64_t left = x >> p->half_bits, right = x & ((UINT64_C(1) << p->half_bits) - 1);
+
+  for (int r = 0; r < ROUNDS; r++) {
+    uint64_t next = left ^ round_value(p, r, right);
+    left = right;
+    right = next;
+  }
+  return left << p->half_bits | right;
+}
+
+static uint64_t decipher(const struct msift_permutation *p, uint64_t x)
+{
+  uint64_t left = x >> p->half_bits, right = x & ((UINT64_C(1) << p->half_bits) - 1);
+
+  for (int r = ROUNDS - 1; r >= 0; r--) {
+    uint64_t last = right ^ round_value(p, r, left);
+    right = left;
+    left = last;
+  }
+  return left << p->half_bits | right;
+}
+
+int64_t msift_permute(const struct msift_permutation *p, int64_t i)
+{
+  uint64_t x = (uint64_t)i;
+
+  do
+    x = encipher(p, x);
+  while (x >= (uint64_t)p->n);
+  return (int64_t)x;
+}
+
+int64_t msift_permute_inverse(const struct msift_permutation *p, int64_t i)
+{
+  uint64_t x = (uint64_t)i;
+
+  do
+    x = decipher(p, x);
+  while (x >= (uint64_t)p->n);
+  return (int64_t)x;
+}

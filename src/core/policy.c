@@ -1,0 +1,26 @@
+#include "core/policy.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct msift_policy *const policies[] = {
+    &msift_policy_relative,
+    &msift_policy_random,
+    &msift_policy_all,
+};
+
+enum { N_POLICIES = sizeof policies / sizeof policies[0] };
+
+const struct msift_policy *msift_policy_find(const char *name, struct msift_error *error)
+{
+  char names[MSIFT_TEXT] = "";
+  size_t used = 0;
+
+  for (size_t i = 0; i < N_POLICIES; i++) {
+    if (strcmp(policies[i]->name, name) == 0)
+      return policies[i];
+    used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i == 0 ? "" : ", ", policies[i]->name);
+  }
+  msift_error_set(error, MPISIFT_ERR_ARG, "config.policy: no policy is called '%.64s'; choose one of: %s", name, names);
+  return NULL;
+}

@@ -1,0 +1,233 @@
+#include "io/dataset.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "io/cache.h"
+#include "io/h5.h"
+
+/* Blocks of contiguous fields, and of fields with tiny chunks. */
+enum { MIN_BLOCK_BYTES = 64 << 10 };
+
+static mpisift_status open_file(struct msift_dataset *d, const char *path, const char *group, struct msift_error *error)
+{
+  char cause[MSIFT_TEXT];
+  struct stat status;
+
+  if (stat(path, &status) != 0)
+    return msift_error_set(error, MPISIFT_ERR_IO, "%s: no such file, or not readable here", d->path);
+  if (!S_ISREG(status.st_mode))
+    return msift_error_set(error, MPISIFT_ERR_IO, "%s: not a regular file", d->path);
+  d->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+  if (d->file < 0)
+    return msift_error_set(error, MPISIFT_ERR_IO, "%s: not an HDF5 file, or a truncated one: %s", d->path,
+                           msift_h5_cause(cause));
+  d->group = H5Gopen2(d->file, group, H5P_DEFAULT);
+  if (d->group < 0)
+    return msift_error_set(error, MPISIFT_ERR_IO, "%s: no group %s; 'mpisift info' lists the groups", d->path, group);
+  return MPISIFT_OK;
+}
+
+struct listing {
+  int n;
+  char names[MPISIFT_MAX_FIELDS + 1][MSIFT_NAME];
+};
+
+static herr_t list_dataset(hid_t group, const char *name, const H5L_info_t *info, void *data)
+{
+  struct listing *listing = data;
+  hid_t object = H5Oopen(group, name, H5P_DEFAULT);
+  H5I_type_t kind = object < 0 ? H5I_BADID : H5Iget_type(object);
+
+  (void)info;
+  if (object >= 0)
+    H5Oclose(object);
+  if (kind == H5I_DATASET && listing->n <= MPISIFT_MAX_FIELDS)
+    snprintf(listing->names[listing->n++], MSIFT_NAME, "%s", name);
+  return 0;
+}
+
+static mpisift_status list_fields(struct msift_dataset *d, const char *group, struct listing *listing,
+                                  struct msift_error *error)
+{
+  H5Literate(d->group, H5_INDEX_NAME, H5_ITER_INC, NULL, list_dataset, listing);
+  if (listing->n == 0)
+    return msift_error_set(error, MPISIFT_ERR_DATA, "%s: group %s holds no data sets; 'mpisift info' lists the groups",
+                           d->path, group);
+  if (listing->n > MPISIFT_MAX_FIELDS)
+    return msift_error_set(error, MPISIFT_ERR_DATA, "%s: group %s holds more than %d data sets; name the fields wanted",
+                           d->path, group, MPISIFT_MAX_FIELDS);
+  return MPISIFT_OK;
+}
+
+static mpisift_status take_type(struct msift_dataset *d, struct msift_h5_field *field, struct msift_error *error)
+{
+  hid_t file_type = H5Dget_type(field->data);
+  int type = file_type < 0 ? -1 : msift_h5_type(file_type, &field->memory_type);
+
+  H5Tclose(file_type);
+  if (type < 0)
+    return msift_error_set(
+        error, MPISIFT_ERR_DATA,
+        "%s: field %s has an unsupported type; integers of 8 to 64 bits and floats of 16 to 64 bits are read", d->path,
+        field->name);
+  field->field.type = (mpisift_type)type;
+  return MPISIFT_OK;
+}
+
+static mpisift_status take_shape(struct msift_dataset *d, struct msift_h5_field *field, int64_t *n,
+                                 struct msift_error *error)
+{
+  hsize_t dims[MPISIFT_MAX_DIMS + 1] = {0};
+  hid_t space = H5Dget_space(field->data);
+  int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
+
+  if (rank >= 1 && rank <= MPISIFT_MAX_DIMS + 1)
+    H5Sget_simple_extent_dims(space, dims, NULL);
+  H5Sclose(space);
+  if (rank < 1 || rank > MPISIFT_MAX_DIMS + 1)
+    return msift_error_set(error, MPISIFT_ERR_DATA, "%s: field %s has %d dimensions; it needs 1 (the sample) to %d",
+                           d->path, field->name, rank, MPISIFT_MAX_DIMS + 1);
+  field->field.ndim = rank - 1;
+  for (int k = 1; k < rank; k++) {
+    if (dims[k] == 0 || dims[k] > INT32_MAX)
+      return msift_error_set(error, MPISIFT_ERR_DATA, "%s: dimension %d of field %s is %llu", d->path, k, field->name,
+                             (unsigned long long)dims[k]);
+    field->field.shape[k - 1] = (int64_t)dims[k];
+  }
+  *n = (int64_t)dims[0];
+  return MPISIFT_OK;
+}
+
+static mpisift_status check_size(const struct msift_dataset *d, const struct msift_h5_field *field,
+                                 struct msift_error *error)
+{
+  int64_t bytes = (int64_t)mpisift_type_size(field->field.type);
+
+  for (int k = 0; k < field->field.ndim; k++)
+    if (__builtin_mul_overflow(bytes, field->field.shape[k], &bytes) || bytes > INT32_MAX)
+      return msift_error_set(error, MPISIFT_ERR_DATA, "%s: a sample of field %s has 2 GiB or more", d->path,
+                             field->name);
+  return MPISIFT_OK;
+}
+
+static mpisift_status open_field(struct msift_dataset *d, const char *name, struct msift_error *error)
+{
+  struct msift_h5_field *field = &d->fields[d->n_fields];
+  int64_t n = 0;
+
+  field->memory_type = H5I_INVALID_HID;
+  snprintf(field->name, sizeof field->name, "%s", name);
+  field->field.name = field->name;
+  field->data = H5Dopen2(d->group, name, H5P_DEFAULT);
+  if (field->data < 0)
+    return msift_error_set(error, MPISIFT_ERR_IO, "%s: no field %s; 'mpisift info' lists the fields", d->path, name);
+  d->n_fields++;
+  MSIFT_TRY(take_type(d, field, error));
+  MSIFT_TRY(take_shape(d, field, &n, error));
+  MSIFT_TRY(check_size(d, field, error));
+  if (n == 0)
+    return msift_error_set(error, MPISIFT_ERR_DATA, "%s: field %s has no rows", d->path, name);
+  if (d->n_fields > 1 && n != d->n)
+    return msift_error_set(error, MPISIFT_ERR_DATA, "%s: field %s has %lld rows, but field %s has %lld", d->path, name,
+                           (long long)n, d->fields[0].name, (long long)d->n);
+  d->n = n;
+  return MPISIFT_OK;
+}
+
+/* Samples of the largest chunk among the fields. */
+static int64_t chunk_rows(const struct msift_dataset *d)
+{
+  int64_t most = 1;
+
+  for (int f = 0; f < d->n_fields; f++) {
+    hsize_t chunk[MPISIFT_MAX_DIMS + 1] = {1};
+    hid_t properties = H5Dget_create_plist(d->fields[f].data);
+
+    if (H5Pget_layout(properties) == H5D_CHUNKED)
+      H5Pget_chunk(properties, MPISIFT_MAX_DIMS + 1, chunk);
+    H5Pclose(properties);
+    most = (int64_t)chunk[0] > most ? (int64_t)chunk[0] : most;
+  }
+  return most;
+}
+
+static void choose_block(struct msift_dataset *d)
+{
+  int64_t row = 0, least;
+
+  for (int f = 0; f < d->n_fields; f++)
+    row += (int64_t)mpisift_field_bytes(&d->fields[f].field);
+  least = MIN_BLOCK_BYTES / row;
+  d->block = chunk_rows(d);
+  d->block = d->block > least ? d->block : least;
+  d->block = d->block < d->n ? d->block : d->n;
+}
+
+static mpisift_status open_quietly(struct msift_dataset *d, const char *path, const char *group,
+                                   const char *const *names, int n_names, struct msift_error *error)
+{
+  struct listing listing = {0};
+
+  MSIFT_TRY(open_file(d, path, group, error));
+  if (names == NULL)
+    MSIFT_TRY(list_fields(d, group, &listing, error));
+  for (int i = 0; i < (names == NULL ? listing.n : n_names); i++)
+    MSIFT_TRY(open_field(d, names == NULL ? listing.names[i] : names[i], error));
+  choose_block(d);
+  return MPISIFT_OK;
+}
+
+mpisift_status msift_dataset_open(struct msift_dataset *d, const char *path, const char *group,
+                                  const char *const *names, int n_names, size_t cache_bytes,
+                                  struct msift_memory *memory, struct msift_error *error)
+{
+  struct msift_h5_quiet quiet;
+  mpisift_status status;
+
+  memset(d, 0, sizeof *d);
+  d->file = d->group = H5I_INVALID_HID;
+  snprintf(d->path, sizeof d->path, "%s", path);
+  msift_h5_quiet_begin(&quiet);
+  status = open_quietly(d, path, group, names, n_names, error);
+  msift_h5_quiet_end(&quiet);
+  if (status == MPISIFT_OK)
+    status = msift_cache_init(d, cache_bytes, memory, error);
+  if (status != MPISIFT_OK)
+    msift_dataset_close(d, memory);
+  return status;
+}
+
+void msift_dataset_close(struct msift_dataset *d, struct msift_memory *memory)
+{
+  struct msift_h5_quiet quiet;
+
+  msift_cache_destroy(d, memory);
+  msift_h5_quiet_begin(&quiet);
+  for (int f = 0; f < d->n_fields; f++) {
+    H5Tclose(d->fields[f].memory_type);
+    H5Dclose(d->fields[f].data);
+  }
+  H5Gclose(d->group);
+  H5Fclose(d->file);
+  msift_h5_quiet_end(&quiet);
+  d->n_fields = 0;
+}
+
+mpisift_status msift_dataset_read(struct msift_dataset *d, int64_t n, const int64_t *ids, void *const *dst,
+                                  struct msift_memory *memory, struct msift_error *error)
+{
+  for (int64_t i = 0; i < n; i++) {
+    const unsigned char *rows = msift_cache_block(d, ids[i] / d->block, memory, error);
+
+    if (rows == NULL)
+      return error->status;
+    for (int f = 0; f < d->n_fields; f++) {
+      size_t bytes = mpisift_field_bytes(&d->fields[f].field);
+      memcpy((unsigned char *)dst[f] + (size_t)i * bytes,
+             rows + d->fields[f].offset + (size_t)(ids[i] % d->block) * bytes, bytes);
+    }
+  }
+  return MPISIFT_OK;
+}

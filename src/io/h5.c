@@ -1,0 +1,98 @@
+#include "io/h5.h"
+
+#include <stdio.h>
+
+void msift_h5_quiet_begin(struct msift_h5_quiet *quiet)
+{
+  H5Eget_auto2(H5E_DEFAULT, &quiet->print, &quiet->data);
+  H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+void msift_h5_quiet_end(const struct msift_h5_quiet *quiet)
+{
+  H5Eset_auto2(H5E_DEFAULT, quiet->print, quiet->data);
+}
+
+static herr_t keep_first(unsigned depth, const H5E_error2_t *entry, void *text)
+{
+  if (depth == 0)
+    snprintf(text, MSIFT_TEXT / 2, "%s", entry->desc);
+  return 0;
+}
+
+const char *msift_h5_cause(char *text)
+{
+  snprintf(text, MSIFT_TEXT / 2, "unknown cause");
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, text);
+  return text;
+}
+
+static int integer_type(hid_t type)
+{
+  static const mpisift_type types[2][4] = {{MPISIFT_U8, MPISIFT_U16, MPISIFT_U32, MPISIFT_U64},
+                                           {MPISIFT_I8, MPISIFT_I16, MPISIFT_I32, MPISIFT_I64}};
+  size_t size = H5Tget_size(type);
+  int is_signed = H5Tget_sign(type) != H5T_SGN_NONE;
+
+  for (int i = 0; i < 4; i++)
+    if (size == (size_t)1 << i)
+      return (int)types[is_signed][i];
+  return -1;
+}
+
+/* The two kinds of 16-bit floats differ in the width of the exponent. */
+static int half_type(hid_t type)
+{
+  size_t sign, exponent, exponent_bits = 0, mantissa, mantissa_bits;
+
+  H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits);
+  return exponent_bits == 5 ? MPISIFT_F16 : exponent_bits == 8 ? MPISIFT_BF16 : -1;
+}
+
+static int float_type(hid_t type)
+{
+  switch (H5Tget_size(type)) {
+  case 2:
+    return half_type(type);
+  case 4:
+    return MPISIFT_F32;
+  case 8:
+    return MPISIFT_F64;
+  default:
+    return -1;
+  }
+}
+
+/* HDF5 1.10 has no native 16-bit float: take the file's own, in this machine's byte order. */
+static hid_t native_half(hid_t file_type)
+{
+  hid_t type = H5Tcopy(file_type);
+
+  if (type >= 0)
+    H5Tset_order(type, H5Tget_order(H5T_NATIVE_FLOAT));
+  return type;
+}
+
+int msift_h5_type(hid_t file_type, hid_t *memory_type)
+{
+  int type = -1;
+
+  switch (H5Tget_class(file_type)) {
+  case H5T_INTEGER:
+  case H5T_ENUM:
+    type = integer_type(file_type);
+    break;
+  case H5T_FLOAT:
+    type = float_type(file_type);
+    break;
+  default:
+    break;
+  }
+  if (type < 0)
+    return -1;
+  if (type == MPISIFT_F16 || type == MPISIFT_BF16)
+    *memory_type = native_half(file_type);
+  else
+    *memory_type = H5Tget_native_type(file_type, H5T_DIR_ASCEND);
+  return *memory_type < 0 ? -1 : type;
+}

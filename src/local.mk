@@ -1,0 +1,80 @@
+# libmpisift_core.la holds all code; libmpisift.la exports only ^mpisift_ from
+# it. Test programs link the former, users and examples the latter.
+noinst_LTLIBRARIES += libmpisift_core.la
+libmpisift_core_la_SOURCES = \
+	src/api/config.c \
+	src/api/context.c \
+	src/api/context.h \
+	src/api/dataset.c \
+	src/api/deliver.c \
+	src/api/epoch.c \
+	src/api/hash.h \
+	src/api/loader.c \
+	src/api/loader.h \
+	src/api/losses.c \
+	src/api/next.c \
+	src/api/round.c \
+	src/api/source.c \
+	src/api/source.h \
+	src/api/stage.c \
+	src/api/stats.c \
+	src/backend/backend.c \
+	src/backend/backend.h \
+	src/backend/cpu/cpu.c \
+	src/backend/cpu/losses.c \
+	src/backend/cpu/losses.h \
+	src/base/clock.h \
+	src/base/error.c \
+	src/base/error.h \
+	src/base/memory.c \
+	src/base/memory.h \
+	src/base/ring.c \
+	src/base/ring.h \
+	src/base/type.c \
+	src/comm/exchange.c \
+	src/comm/exchange.h \
+	src/comm/reduce.c \
+	src/comm/reduce.h \
+	src/comm/team.c \
+	src/comm/team.h \
+	src/core/decide.c \
+	src/core/decide.h \
+	src/core/history.c \
+	src/core/history.h \
+	src/core/order.c \
+	src/core/order.h \
+	src/core/permutation.c \
+	src/core/permutation.h \
+	src/core/plan.c \
+	src/core/plan.h \
+	src/core/policy.c \
+	src/core/policy.h \
+	src/core/policy_all.c \
+	src/core/policy_random.c \
+	src/core/policy_relative.c \
+	src/core/pool.h \
+	src/core/random.c \
+	src/core/random.h \
+	src/io/cache.c \
+	src/io/cache.h \
+	src/io/dataset.c \
+	src/io/dataset.h \
+	src/io/h5.c \
+	src/io/h5.h
+libmpisift_core_la_CPPFLAGS = $(library_cppflags)
+libmpisift_core_la_LIBADD = $(HDF5_LIBS) $(MPI_LIBS) -lm
+
+cuda_sources = \
+	src/backend/cuda/pinned.c
+if HAVE_CUDA
+libmpisift_core_la_SOURCES += $(cuda_sources)
+libmpisift_core_la_LIBADD += $(CUDA_LIBS)
+else
+EXTRA_DIST += $(cuda_sources)
+endif
+
+lib_LTLIBRARIES += libmpisift.la
+libmpisift_la_SOURCES =
+libmpisift_la_LIBADD = libmpisift_core.la
+libmpisift_la_LDFLAGS = $(AM_LDFLAGS) -version-info $(MPISIFT_SO_VERSION) \
+	-export-symbols-regex '^mpisift_' -no-undefined

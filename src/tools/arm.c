@@ -1,0 +1,219 @@
+#include "tools/arm.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "tools/tool.h"
+
+double arm_expected_keep(const train_options *options)
+{
+  return strcmp(options->policy, "relative") == 0 ? 1 / (1 + options->beta) : 1;
+}
+
+/* A rank's candidates of a typical round, so that scoring them is one large product. */
+static int64_t score_rows(const train_options *options, int ranks)
+{
+  return (int64_t)ceil((double)options->batch / arm_expected_keep(options) / ranks);
+}
+
+int64_t arm_max_rows(const train_options *options, int ranks)
+{
+  int64_t share = (options->batch + ranks - 1) / ranks, score = score_rows(options, ranks);
+  return share > score ? share : score;
+}
+
+static void configure(const trainer *run, const arm_plan *plan, mpisift_config *config)
+{
+  static const char *const policies[N_ARMS] = {"all", NULL, "all", "random"};
+  const train_options *options = run->options;
+  mpisift_config_init(config, sizeof *config);
+  config->policy = plan->arm == ARM_SIFTED ? options->policy : policies[plan->arm];
+  config->beta = options->beta;
+  if (plan->arm == ARM_RANDOM)
+    config->keep = plan->keep;
+  if (plan->arm == ARM_SIFTED)
+    config->sift_delay = options->sift_delay;
+  config->loss_history_length = options->history;
+  config->global_batch_size = options->batch;
+  config->score_batch_size = score_rows(options, run->data->ranks);
+  config->epochs = plan->epochs;
+  config->weights_applied = true;
+  config->pipeline_depth = (int)options->pipeline_depth;
+  config->seed = plan->seed;
+}
+
+static int score(void *user, const mpisift_batch *candidates, const mpisift_scores *scores)
+{
+  trainer *run = user;
+  data_set *data = run->data;
+  int64_t n = candidates->valid;
+  if (!data_load(data, candidates->fields, n, candidates->data)) {
+    mpisift_explain(data->ctx, "a label is out of range: the file changed after training began");
+    return 1;
+  }
+  const float *logits = mlp_forward(&run->net, (int)n, data->x);
+  return mpisift_cross_entropy(data->ctx, n, data->classes, data->classes, logits, MPISIFT_I32, data->labels,
+                               scores->loss);
+}
+
+/* The learning rate's factor: rises linearly while progress < warmup, then falls as a half cosine to 0. */
+static double schedule(const trainer *run, double progress)
+{
+  double warmup = run->options->warmup;
+  if (progress < warmup)
+    return progress / warmup;
+  return 0.5 * (1 + cos(acos(-1.0) * (progress - warmup) / (1 - warmup)));
+}
+
+/* One run while it goes on. */
+typedef struct session {
+  trainer *run;
+  const arm_plan *plan;
+  mpisift_loader *loader;
+  int64_t steps, epochs_ended;
+  bool diverged;
+  const char *failure; /* of this rank's own work */
+} session;
+
+/* Gradients of the batch, summed over all ranks. A rank that fails takes part with zeros, so that no peer waits. */
+static void gradients(session *now, const mpisift_batch *batch)
+{
+  trainer *run = now->run;
+  data_set *data = run->data;
+  int n = (int)batch->valid;
+  if (!data_load(data, batch->fields, n, batch->data)) {
+    now->failure = "a label is out of range: the file changed after training began";
+    n = 0;
+  }
+  mlp_forward(&run->net, n, data->x);
+  mlp_backward(&run->net, n, data->x, data->labels, batch->weights, run->losses);
+  mpisift_loader_report(now->loader, batch->serial, 0, n, run->losses);
+  mpisift_loader_progress(now->loader);
+  MPI_Allreduce(MPI_IN_PLACE, run->net.grads, run->net.n_params + 1, MPI_FLOAT, MPI_SUM, run->comm);
+}
+
+static double progress_of(const session *now)
+{
+  const arm_plan *plan = now->plan;
+  return plan->epochs > 0 ? mpisift_loader_fraction(now->loader) : (double)now->steps / (double)plan->steps;
+}
+
+static void step(session *now, const mpisift_batch *batch)
+{
+  trainer *run = now->run;
+  const train_options *options = run->options;
+  gradients(now, batch);
+  now->steps++;
+  /* The loss is a sum over all ranks, hence all agree. */
+  now->diverged = !isfinite(run->net.grads[run->net.n_params]);
+  if (!now->diverged)
+    mlp_update(&run->net, now->plan->rate * schedule(run, progress_of(now)), options->momentum, options->weight_decay,
+               (double)batch->global_n);
+}
+
+static double cost_of(const mpisift_stats *stats)
+{
+  return 3 * (double)stats->trained + (double)stats->scored;
+}
+
+static void show(const session *now, const mpisift_batch *batch)
+{
+  if (!progress_due(now->run->progress))
+    return;
+  mpisift_stats all = mpisift_loader_stats(now->loader, MPISIFT_RUN);
+  mpisift_stats epoch = mpisift_loader_stats(now->loader, MPISIFT_EPOCH);
+  progress_state state = {
+      .what = now->plan->what,
+      .epoch = batch->epoch + 1,
+      .epochs = now->plan->epochs,
+      .loss = epoch.trained_loss,
+      .keep = (double)epoch.accepted / fmax((double)epoch.candidates, 1),
+      .work = cost_of(&all),
+  };
+  progress_show(now->run->progress, &state);
+}
+
+static bool finished(const session *now)
+{
+  const arm_plan *plan = now->plan;
+  return now->diverged || (plan->epochs > 0 ? now->epochs_ended == plan->epochs : now->steps == plan->steps);
+}
+
+static mpisift_status train(session *now)
+{
+  while (!finished(now)) {
+    mpisift_batch batch;
+    mpisift_status status =
+        now->failure ? mpisift_loader_fail(now->loader, now->failure) : mpisift_loader_next(now->loader, &batch);
+    if (status == MPISIFT_ERR_DATA && now->steps > 0) {
+      /* Labels and inputs were checked before: losses that are not finite are the model's doing. */
+      now->diverged = true;
+    } else if (status < 0) {
+      return status;
+    } else if (status == MPISIFT_END_OF_EPOCH) {
+      now->epochs_ended++;
+    } else {
+      step(now, &batch);
+      show(now, &batch);
+    }
+  }
+  return MPISIFT_OK;
+}
+
+static void measure(const trainer *run, const mpisift_stats *stats, double wall_s, arm_result *result)
+{
+  double sums[3] = {stats->score_s, stats->decide_s + stats->wait_s, stats->exchange_s};
+  MPI_Allreduce(MPI_IN_PLACE, sums, 3, MPI_DOUBLE, MPI_SUM, run->comm);
+  MPI_Allreduce(&wall_s, &result->wall_s, 1, MPI_DOUBLE, MPI_MAX, run->comm);
+  result->score_s = sums[0] / run->data->ranks;
+  result->sift_s = sums[1] / run->data->ranks;
+  result->exchange_s = sums[2] / run->data->ranks;
+  result->candidates = stats->candidates;
+  result->accepted = stats->accepted;
+  result->steps = stats->steps;
+  result->trained = stats->trained;
+  result->cost = cost_of(stats);
+}
+
+static int create(trainer *run, const mpisift_source *source, const arm_plan *plan, mpisift_loader **loader)
+{
+  mpisift_config config;
+  configure(run, plan, &config);
+  mpisift_status status = mpisift_loader_create(run->data->ctx, &config, source, score, run, loader);
+  if (status == MPISIFT_OK)
+    return TOOL_OK;
+  progress_fail(run->progress, "%s", mpisift_error(run->data->ctx));
+  return status == MPISIFT_ERR_ARG ? TOOL_USAGE : TOOL_FAILURE;
+}
+
+int arm_check(trainer *run, const mpisift_source *source, int arm)
+{
+  arm_plan plan = {.arm = arm, .epochs = 1, .keep = 1};
+  mpisift_loader *loader = NULL;
+  int code = create(run, source, &plan, &loader);
+  mpisift_loader_destroy(&loader);
+  return code;
+}
+
+int arm_run(trainer *run, const mpisift_source *source, const mpisift_source *judge, const arm_plan *plan,
+            arm_result *result)
+{
+  session now = {.run = run, .plan = plan};
+  *result = (arm_result){.rate = plan->rate};
+  mlp_reset(&run->net, plan->seed);
+  MPI_Barrier(run->comm);
+  double start = MPI_Wtime();
+  int code = create(run, source, plan, &now.loader);
+  if (code != TOOL_OK)
+    return code;
+  if (train(&now) == MPISIFT_OK) {
+    mpisift_stats stats = mpisift_loader_stats(now.loader, MPISIFT_RUN);
+    measure(run, &stats, MPI_Wtime() - start, result);
+    result->diverged = now.diverged;
+    code = data_evaluate(run->data, judge, &run->net, &result->errors);
+  } else {
+    code = progress_fail(run->progress, "%s: %s", plan->what, mpisift_error(run->data->ctx));
+  }
+  mpisift_loader_destroy(&now.loader);
+  return code;
+}

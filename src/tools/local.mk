@@ -1,0 +1,43 @@
+# The program sees public headers and its own only; tests/layers.sh holds it to that.
+bin_PROGRAMS += mpisift
+mpisift_SOURCES = \
+	src/tools/arm.c \
+	src/tools/arm.h \
+	src/tools/convert.c \
+	src/tools/csv.c \
+	src/tools/csv.h \
+	src/tools/data.c \
+	src/tools/data.h \
+	src/tools/describe.c \
+	src/tools/describe.h \
+	src/tools/describe_field.c \
+	src/tools/describe_field.h \
+	src/tools/h5.c \
+	src/tools/h5.h \
+	src/tools/idx.c \
+	src/tools/idx.h \
+	src/tools/info.c \
+	src/tools/info_json.c \
+	src/tools/info_json.h \
+	src/tools/input.c \
+	src/tools/input.h \
+	src/tools/main.c \
+	src/tools/mlp.c \
+	src/tools/mlp.h \
+	src/tools/npy.c \
+	src/tools/npy.h \
+	src/tools/options.c \
+	src/tools/options.h \
+	src/tools/progress.c \
+	src/tools/progress.h \
+	src/tools/results.c \
+	src/tools/results.h \
+	src/tools/stream.c \
+	src/tools/stream.h \
+	src/tools/tool.c \
+	src/tools/tool.h \
+	src/tools/train.c \
+	src/tools/writer.c \
+	src/tools/writer.h
+mpisift_CPPFLAGS = $(public_cppflags) -I$(top_srcdir)/src $(HDF5_CFLAGS) $(OPENBLAS_CFLAGS) $(ZLIB_CFLAGS)
+mpisift_LDADD = libmpisift.la $(HDF5_LIBS) $(OPENBLAS_LIBS) $(ZLIB_LIBS) $(MPI_LIBS) -lm

@@ -1,0 +1,38 @@
+/* The options of `mpisift train`. */
+#ifndef MSIFT_TOOLS_OPTIONS_H
+#define MSIFT_TOOLS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "tools/mlp.h"
+
+/* The arms, in the order in which they run: a budget is known only after the arms that set it. */
+enum { ARM_FULL, ARM_SIFTED, ARM_SHORTENED, ARM_RANDOM, N_ARMS };
+extern const char *const arm_names[N_ARMS];
+
+enum { OPTIONS_MAX_RATES = 32 };
+
+typedef struct train_options {
+  const char *file;
+  const char *json; /* NULL: none; "-": standard output */
+  const char *policy, *train_group, *test_group, *x, *y;
+  bool arms[N_ARMS];
+  int64_t seeds, epochs, sift_epochs, history, sift_delay, batch, pipeline_depth;
+  double beta, momentum, weight_decay, warmup;
+  int n_hidden, hidden[MLP_MAX_HIDDEN];
+  int n_rates;
+  double rates[OPTIONS_MAX_RATES];
+  bool wall_budget;
+  bool help;
+} train_options;
+
+/* Read the command line; argv[0] is the command's name. Texts are borrowed from argv. On false, message says what is
+ * wrong. Never prints. */
+bool options_parse(int argc, char **argv, train_options *options, char *message, size_t size);
+
+void options_help(FILE *to);
+
+#endif

@@ -1,0 +1,65 @@
+# Programs in TESTS run under MPI at each rank count of NP (see run-mpi.sh);
+# scripts run once and speak TAP themselves. Try:
+#   make check NP="1 2 8" MPIEXEC=srun
+#   make check TESTS=tests/mpi/test_loader NP=4
+#   make check WRAP="valgrind -q --error-exitcode=9"
+NP = 1 2 3 4 8
+TIMEOUT = 120
+AM_TESTS_ENVIRONMENT = . $(top_srcdir)/scripts/mpi-env.sh; \
+	MPISIFT_NP='$(NP)' MPISIFT_TIMEOUT='$(TIMEOUT)' MPISIFT_WRAP='$(WRAP)' \
+	MPISIFT='$(abs_top_builddir)/mpisift' MPIEXEC='$(MPIEXEC)' LIBTOOL='$(abs_top_builddir)/libtool' \
+	CC='$(CC)' NM='$(NM)' MPI_CFLAGS='$(MPI_CFLAGS)' \
+	ASAN_OPTIONS="$${ASAN_OPTIONS:-fast_unwind_on_malloc=0}" \
+	LSAN_OPTIONS="suppressions=$(abs_top_srcdir)/tests/lsan.supp:print_suppressions=0:leak_check_at_exit=0" \
+	VALGRIND_OPTS="--suppressions=$(abs_top_srcdir)/tests/valgrind.supp $$VALGRIND_OPTS"; \
+	export MPISIFT_NP MPISIFT_TIMEOUT MPISIFT_WRAP MPISIFT MPIEXEC LIBTOOL CC NM MPI_CFLAGS \
+	ASAN_OPTIONS LSAN_OPTIONS VALGRIND_OPTS;
+TEST_EXTENSIONS = .sh
+SH_LOG_COMPILER = $(SHELL)
+LOG_COMPILER = $(SHELL) $(top_srcdir)/tests/run-mpi.sh
+SH_LOG_DRIVER = $(LOG_DRIVER)
+LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+
+# A program is built from the file of its name and links the library's inside.
+LDADD = libmpisift_core.la $(CUNIT_LIBS) $(HDF5_LIBS) $(MPI_LIBS) -lm
+unit_tests = \
+	tests/unit/test_history \
+	tests/unit/test_order \
+	tests/unit/test_permutation
+mpi_tests = \
+	tests/mpi/test_batches \
+	tests/mpi/test_faults \
+	tests/mpi/test_input \
+	tests/mpi/test_outside \
+	tests/mpi/test_streams \
+	tests/mpi/test_team
+gpu_tests =
+shell_tests = \
+	tests/format.sh \
+	tests/headers.sh \
+	tests/layers.sh \
+	tests/symbols.sh \
+	tests/tools/convert.sh \
+	tests/tools/info.sh
+test_helpers = \
+	tests/mpi/loading.h \
+	tests/testing.h \
+	tests/tools/tap.sh \
+	tests/unit/draw.h
+
+if HAVE_CUNIT
+check_PROGRAMS += $(unit_tests) $(mpi_tests)
+TESTS += $(unit_tests) $(mpi_tests)
+if HAVE_CUDA
+check_PROGRAMS += $(gpu_tests)
+TESTS += $(gpu_tests)
+endif
+endif
+TESTS += $(shell_tests)
+EXTRA_DIST += $(shell_tests) $(test_helpers) tests/run-mpi.sh tests/installcheck.sh tests/lsan.supp \
+	tests/valgrind.supp
+
+installcheck-local:
+	CC='$(CC)' MPIEXEC='$(MPIEXEC)' PKG_CONFIG='$(PKG_CONFIG)' \
+	PKG_CONFIG_PATH='$(DESTDIR)$(pkgconfigdir)':"$$PKG_CONFIG_PATH" \
+	$(SHELL) $(srcdir)/tests/installcheck.sh $(srcdir)/examples/01_train.c

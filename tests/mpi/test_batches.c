@@ -1,0 +1,203 @@
+/* Invariants 1 to 4: full batches in step, one rule, the same global batches for any number of ranks, nothing lost or
+ * twice. Every number of ranks is compared with the same oracle, hence with every other. */
+#include "loading.h"
+
+static void check_run_stats(const struct world *w, const struct oracle *o, mpisift_loader *loader, int64_t moved)
+{
+  mpisift_stats s = mpisift_loader_stats(loader, MPISIFT_RUN);
+
+  CU_ASSERT_EQUAL(s.steps, o->cuts.n);
+  CU_ASSERT_EQUAL(s.candidates, o->candidates);
+  CU_ASSERT_EQUAL(s.scored, o->scored);
+  CU_ASSERT_EQUAL(s.rejected, o->rejected);
+  CU_ASSERT_EQUAL(s.accepted, o->accepted.n + o->dropped);
+  CU_ASSERT_EQUAL(s.trained, last_cut(o));
+  CU_ASSERT_EQUAL(s.dropped, o->dropped);
+  CU_ASSERT_EQUAL(s.moved, moved);
+  CU_ASSERT_EQUAL(s.candidates, s.sifted_out + s.rejected + s.accepted);
+  if (w->config.epochs > 0) {
+    CU_ASSERT_EQUAL(s.carried_out, o->carried);
+    CU_ASSERT_EQUAL(s.carried_in + s.accepted, s.trained + s.dropped + s.carried_out);
+    CU_ASSERT_EQUAL(mpisift_loader_fraction(loader), 1);
+  }
+}
+
+static void check_epoch_stats(mpisift_loader *loader, int64_t n)
+{
+  mpisift_stats s = mpisift_loader_stats(loader, MPISIFT_EPOCH);
+
+  CU_ASSERT_EQUAL(s.candidates, n);
+  CU_ASSERT_EQUAL(s.pooled, 0);
+  CU_ASSERT_EQUAL(s.carried_in + s.accepted, s.trained + s.dropped + s.carried_out);
+}
+
+/* Run a loader to its end (or, endless, to the oracle's) and compare every batch. */
+static void run(struct world w, int depth)
+{
+  int64_t epochs = w.config.epochs > 0 ? w.config.epochs : 3, k = 0, moved = 0, ended = 0;
+  mpisift_ctx *ctx = open_world();
+  mpisift_source source;
+  mpisift_loader *loader = NULL;
+  mpisift_batch batch;
+  struct oracle o;
+
+  w.config.pipeline_depth = depth;
+  source = world_source(&w);
+  o = oracle_run(&w, epochs);
+  CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(ctx, &w.config, &source, world_score, &w, &loader), MPISIFT_OK);
+  while (ended < epochs && (w.config.epochs > 0 || k < o.cuts.n)) {
+    mpisift_status status = mpisift_loader_next(loader, &batch);
+
+    if (status == MPISIFT_END_OF_EPOCH) {
+      ended++;
+      check_epoch_stats(loader, w.n);
+      continue;
+    }
+    CU_ASSERT_EQUAL(status, MPISIFT_OK);
+    CU_ASSERT_FATAL(status == MPISIFT_OK && k < o.cuts.n);
+    check_batch(&w, &o, k, &batch, test_rank);
+    check_slots(&batch, MPI_COMM_WORLD);
+    CU_ASSERT_EQUAL(batch.n, w.config.pad_last_batch ? w.config.global_batch_size / test_size +
+                                                           (test_rank < w.config.global_batch_size % test_size)
+                                                     : batch.valid);
+    moved += oracle_moves(&o, k++, w.ranks);
+  }
+  CU_ASSERT_EQUAL(k, o.cuts.n);
+  if (w.config.epochs > 0 || depth == 0)
+    check_run_stats(&w, &o, loader, moved);
+  if (w.config.epochs > 0)
+    CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_ERR_STATE);
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+  oracle_free(&o);
+}
+
+static void run_both(struct world w)
+{
+  run(w, 0);
+  run(w, 1);
+}
+
+static void relative_carries(void)
+{
+  run_both(world_make("carry", 1000, 24));
+}
+
+static void flushes(void)
+{
+  struct world w = world_make("flush", 1000, 24);
+
+  w.config.end_of_epoch = MPISIFT_FLUSH;
+  run_both(w);
+}
+
+static void flushes_padded(void)
+{
+  struct world w = world_make("pad", 1000, 29);
+
+  w.config.end_of_epoch = MPISIFT_FLUSH;
+  w.config.pad_last_batch = w.config.weights_applied = true;
+  run_both(w);
+}
+
+static void drops(void)
+{
+  struct world w = world_make("drop", 1000, 29);
+
+  w.config.end_of_epoch = MPISIFT_DROP;
+  run_both(w);
+}
+
+static void sifts_at_random(void)
+{
+  struct world w = world_make("random", 777, 16);
+
+  w.config.policy = "random";
+  w.config.keep = 0.3;
+  run_both(w);
+}
+
+static void takes_all_in_order(void)
+{
+  struct world w = world_make("all", 500, 24);
+
+  w.config.policy = "all";
+  w.config.shuffle = false;
+  run_both(w);
+}
+
+static void delays(void)
+{
+  struct world w = world_make("delay", 1000, 24);
+
+  w.config.sift_delay = 30;
+  run_both(w);
+  w.config.sift_delay = 12;
+  w.config.repeat_delay_per_epoch = true;
+  run_both(w);
+}
+
+static void reads_in_blocks(void)
+{
+  struct world w = world_make("blocks", 5003, 40);
+
+  w.block = 64;
+  w.config.lanes = 12;
+  w.config.score_batch_size = 7;
+  run_both(w);
+}
+
+static void rejects_few_bad_losses(void)
+{
+  struct world w = world_make("bad", 1000, 24);
+
+  w.bad_mod = 211;
+  w.config.bad_loss_share = 0.2;
+  run_both(w);
+}
+
+static void equal_losses_still_sift(void)
+{
+  struct world w = world_make("flat", 2000, 24);
+
+  w.flat = 1;
+  run_both(w);
+}
+
+static void small_data(void)
+{
+  struct world w = world_make("small", 24, 24);
+
+  w.config.epochs = 6;
+  w.config.loss_history_length = 10;
+  run_both(w);
+  w.n = 5; /* fewer samples than ranks at 8 */
+  w.config.end_of_epoch = MPISIFT_FLUSH;
+  run_both(w);
+  w.n = 1;
+  run_both(w);
+}
+
+static void never_ends(void)
+{
+  struct world w = world_make("endless", 300, 24);
+
+  w.config.epochs = 0;
+  run_both(w);
+}
+
+static void large_beta(void)
+{
+  struct world w = world_make("beta", 20000, 16);
+
+  w.config.beta = 100;
+  w.config.epochs = 2;
+  w.config.loss_history_length = 2000;
+  run_both(w);
+}
+
+TEST_MAIN("batches", {"relative policy, carry-over", relative_carries}, {"flush", flushes},
+          {"flush with padding", flushes_padded}, {"drop", drops}, {"random policy", sifts_at_random},
+          {"all, without shuffle", takes_all_in_order}, {"sift delay", delays}, {"blocks and lanes", reads_in_blocks},
+          {"few bad losses", rejects_few_bad_losses}, {"equal losses", equal_losses_still_sift},
+          {"small data", small_data}, {"endless", never_ends}, {"beta 100", large_beta})
