@@ -33,7 +33,8 @@ mpi_tests = \
 	tests/mpi/test_outside \
 	tests/mpi/test_streams \
 	tests/mpi/test_team
-gpu_tests =
+gpu_tests = \
+	tests/gpu/test_pinned
 shell_tests = \
 	tests/format.sh \
 	tests/headers.sh \
@@ -48,12 +49,8 @@ test_helpers = \
 	tests/unit/draw.h
 
 if HAVE_CUNIT
-check_PROGRAMS += $(unit_tests) $(mpi_tests)
-TESTS += $(unit_tests) $(mpi_tests)
-if HAVE_CUDA
-check_PROGRAMS += $(gpu_tests)
-TESTS += $(gpu_tests)
-endif
+check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests)
+TESTS += $(unit_tests) $(mpi_tests) $(gpu_tests)
 endif
 TESTS += $(shell_tests)
 EXTRA_DIST += $(shell_tests) $(test_helpers) tests/run-mpi.sh tests/installcheck.sh tests/lsan.supp \

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { INNER = MSIFT_BINS - 2 };
+enum { INNER = MSIFT_BIN_ABOVE - MSIFT_BIN_FIRST };
 
 static uint32_t key_of(float loss)
 {
@@ -27,17 +27,22 @@ int msift_scale_bin(const struct msift_scale *scale, float loss)
   uint32_t key = key_of(loss), bin;
 
   if (key < scale->base)
-    return 0;
+    return key == 0 ? MSIFT_BIN_ZERO : MSIFT_BIN_BELOW;
   bin = (key - scale->base) >> scale->shift;
-  return bin < INNER ? (int)bin + 1 : MSIFT_BINS - 1;
+  return bin < INNER ? (int)bin + MSIFT_BIN_FIRST : MSIFT_BIN_ABOVE;
 }
 
-/* The smallest key of a bin. */
+/* The smallest key of a bin; of MSIFT_BINS, one above the largest key. */
 static uint32_t bin_key(const struct msift_scale *scale, int bin)
 {
-  uint64_t key = bin == 0 ? 0 : scale->base + ((uint64_t)(bin - 1) << scale->shift);
   uint32_t most = key_of(FLT_MAX) + 1;
+  uint64_t key;
 
+  if (bin <= MSIFT_BIN_BELOW)
+    return (uint32_t)bin; /* 0, and the smallest number above 0 */
+  if (bin > MSIFT_BIN_ABOVE)
+    return most;
+  key = scale->base + ((uint64_t)(bin - MSIFT_BIN_FIRST) << scale->shift);
   return key < most ? (uint32_t)key : most;
 }
 
@@ -103,10 +108,12 @@ void msift_history_commit(struct msift_history *h, const struct msift_seen *adde
   accumulate(h, changes, true);
 }
 
+/* The bin of a quantile of the losses above zero. */
 static int quantile_bin(const struct msift_history *h, double quantile)
 {
-  uint64_t rank = (uint64_t)(quantile * (double)h->below[MSIFT_BINS]);
-  int low = 0, high = MSIFT_BINS - 1;
+  uint64_t zeros = h->below[MSIFT_BIN_BELOW], others = h->below[MSIFT_BINS] - zeros;
+  uint64_t rank = zeros + (uint64_t)(quantile * (double)others);
+  int low = MSIFT_BIN_BELOW, high = MSIFT_BIN_ABOVE;
 
   while (low < high) {
     int middle = (low + high) / 2;
@@ -118,24 +125,41 @@ static int quantile_bin(const struct msift_history *h, double quantile)
   return low;
 }
 
-static bool heavy(const struct msift_history *h)
+static bool heavy(const struct msift_history *h, int bin)
 {
-  uint64_t limit = h->below[MSIFT_BINS] / 100;
+  return (h->below[bin + 1] - h->below[bin]) * 100 > h->below[MSIFT_BINS];
+}
 
-  for (int b = 0; b < MSIFT_BINS; b++)
-    if (h->below[b + 1] - h->below[b] > limit)
+static bool any_heavy(const struct msift_history *h)
+{
+  for (int b = MSIFT_BIN_BELOW; b < MSIFT_BINS; b++)
+    if (heavy(h, b))
       return true;
   return false;
+}
+
+/* The bins that the finer scale is to span. A few losses outside of the present scale do not stretch it: where in the
+ * wide bins at its ends they lie is not known. */
+static void span(const struct msift_history *h, int *low, int *high)
+{
+  *low = quantile_bin(h, 0.0005);
+  *high = quantile_bin(h, 0.9995);
+  if (*low == MSIFT_BIN_BELOW && !heavy(h, MSIFT_BIN_BELOW))
+    *low = MSIFT_BIN_FIRST;
+  if (*high == MSIFT_BIN_ABOVE && !heavy(h, MSIFT_BIN_ABOVE))
+    *high = MSIFT_BIN_ABOVE - 1;
 }
 
 bool msift_history_zoom(const struct msift_history *h, struct msift_scale *finer)
 {
   uint32_t last;
+  int low, high;
 
-  if (!msift_history_full(h) || h->end - h->zoomed_at < h->length || h->below[MSIFT_BINS] == 0 || !heavy(h))
+  if (!msift_history_full(h) || h->end - h->zoomed_at < h->length || !any_heavy(h))
     return false;
-  finer->base = bin_key(&h->scale, quantile_bin(h, 0.0005));
-  last = bin_key(&h->scale, quantile_bin(h, 0.9995) + 1);
+  span(h, &low, &high);
+  finer->base = bin_key(&h->scale, low);
+  last = bin_key(&h->scale, high + 1);
   for (finer->shift = 0; (last - finer->base) >> finer->shift > INNER; finer->shift++)
     continue;
   return finer->base != h->scale.base || finer->shift != h->scale.shift;

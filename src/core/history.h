@@ -11,11 +11,11 @@
 
 #include "base/ring.h"
 
-/* The first and last bin take what lies below and above the scale. */
-enum { MSIFT_BINS = 4098 };
+/* Bins in the order of losses: zero, what lies between zero and the scale, 4096 of the scale, what lies above it. */
+enum { MSIFT_BIN_ZERO, MSIFT_BIN_BELOW, MSIFT_BIN_FIRST, MSIFT_BIN_ABOVE = MSIFT_BIN_FIRST + 4096, MSIFT_BINS };
 
 struct msift_scale {
-  uint32_t base; /* key of the lower edge of bin 1 */
+  uint32_t base; /* key of the lower edge of the first bin of the scale */
   int shift;     /* keys a bin, as a power of two */
 };
 
@@ -55,7 +55,8 @@ void msift_history_changes(const struct msift_history *history, const struct msi
 void msift_history_commit(struct msift_history *history, const struct msift_seen *added, int64_t n, int64_t new_end,
                           const uint32_t *changes);
 
-/* Whether a bin holds more than 1 % of the window and a finer scale is there, at most once a turnover of the window. */
+/* Whether a bin other than that of zero holds more than 1 % of the window, and a scale is there that fits the losses
+ * better; at most once a turnover of the window. */
 bool msift_history_zoom(const struct msift_history *history, struct msift_scale *finer);
 
 /* Add this rank's losses of the window, by another scale, to counts[MSIFT_BINS]. */

@@ -196,8 +196,34 @@ static void large_beta(void)
   run_both(w);
 }
 
+/* Losses are exp(4u - 2) with u uniform: the loss at which q^2 reaches p has u = sqrt(p). */
+static void thresholds_are_quantiles(void)
+{
+  static const double p[3] = {0.1, 0.5, 0.9};
+  struct world w = world_make("thresholds", 20000, 24);
+  mpisift_source source = world_source(&w);
+  mpisift_ctx *ctx = open_world();
+  mpisift_loader *loader = NULL;
+  mpisift_batch batch;
+
+  w.config.loss_history_length = 4000;
+  CU_ASSERT_EQUAL(mpisift_loader_create(ctx, &w.config, &source, world_score, &w, &loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+  CU_ASSERT(isnan(mpisift_loader_stats(loader, MPISIFT_RUN).threshold_loss[1]));
+  for (int step = 0; step < 200; step++)
+    CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+  for (int i = 0; i < 3; i++) {
+    double u = (log(mpisift_loader_stats(loader, MPISIFT_STEP).threshold_loss[i]) + 2) / 4;
+
+    CU_ASSERT_DOUBLE_EQUAL(u, sqrt(p[i]), 0.04);
+  }
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
 TEST_MAIN("batches", {"relative policy, carry-over", relative_carries}, {"flush", flushes},
           {"flush with padding", flushes_padded}, {"drop", drops}, {"random policy", sifts_at_random},
           {"all, without shuffle", takes_all_in_order}, {"sift delay", delays}, {"blocks and lanes", reads_in_blocks},
           {"few bad losses", rejects_few_bad_losses}, {"equal losses", equal_losses_still_sift},
-          {"small data", small_data}, {"endless", never_ends}, {"beta 100", large_beta})
+          {"small data", small_data}, {"endless", never_ends}, {"beta 100", large_beta},
+          {"thresholds", thresholds_are_quantiles})
