@@ -87,7 +87,7 @@ int main(int argc, char **argv)
     print_spread(rank, epoch, (int64_t[]){g.drawn, trained, steps});
   }
   if (status != MPISIFT_END_OF_EPOCH)
-    printf("rank %d: %s: %s\n", rank, mpisift_strerror(status), mpisift_error(ctx));
+    fprintf(stderr, "rank %d: %s: %s\n", rank, mpisift_strerror(status), mpisift_error(ctx));
   mpisift_loader_destroy(&loader);
   mpisift_close(&ctx);
   MPI_Finalize();

@@ -35,7 +35,7 @@ static int score(void *user, const mpisift_batch *candidates, const mpisift_scor
 }
 
 /* Whether the batch is that of the replica's rank 0. */
-static int is_shared(const mpisift_batch *batch, MPI_Comm replica)
+static int has_same_ids(const mpisift_batch *batch, MPI_Comm replica)
 {
   int64_t ids[BATCH];
 
@@ -56,7 +56,7 @@ int main(int argc, char **argv)
   mpisift_ctx *ctx;
   mpisift_loader *loader;
   mpisift_batch batch;
-  int rank, ranks, parts, shared = 1;
+  int rank, ranks, parts, same = 1;
 
   MPI_Init(&argc, &argv);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -70,19 +70,19 @@ int main(int argc, char **argv)
   mpisift_open(&team, NULL, NULL, 0, &ctx);
   mpisift_loader_create(ctx, &config, &source, score, &team.replica, &loader);
   while ((status = mpisift_loader_next(loader, &batch)) == MPISIFT_OK)
-    shared &= is_shared(&batch, team.replica);
+    same &= has_same_ids(&batch, team.replica);
   if (status == MPISIFT_END_OF_EPOCH) {
-    MPI_Allreduce(MPI_IN_PLACE, &shared, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
+    MPI_Allreduce(MPI_IN_PLACE, &same, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
     if (rank == 0)
       printf(
           "%d replicas with %d ranks each\ntrained on %d of %d samples, with the same batches inside a replica: %s\n",
-          ranks / parts, parts, (int)mpisift_loader_stats(loader, MPISIFT_RUN).trained, N, shared ? "yes" : "no");
+          ranks / parts, parts, (int)mpisift_loader_stats(loader, MPISIFT_RUN).trained, N, same ? "yes" : "no");
   } else {
-    printf("rank %d: %s: %s\n", rank, mpisift_strerror(status), mpisift_error(ctx));
+    fprintf(stderr, "rank %d: %s: %s\n", rank, mpisift_strerror(status), mpisift_error(ctx));
   }
   mpisift_loader_destroy(&loader);
   mpisift_close(&ctx);
   MPI_Comm_free(&team.replica);
   MPI_Finalize();
-  return status != MPISIFT_END_OF_EPOCH || !shared;
+  return status != MPISIFT_END_OF_EPOCH || !same;
 }

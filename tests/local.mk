@@ -23,11 +23,17 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver
 # A program is built from the file of its name and links the library's inside.
 LDADD = libmpisift_core.la $(CUNIT_LIBS) $(HDF5_LIBS) $(MPI_LIBS) -lm
 unit_tests = \
+	tests/unit/test_base \
 	tests/unit/test_history \
+	tests/unit/test_losses \
 	tests/unit/test_order \
-	tests/unit/test_permutation
+	tests/unit/test_permutation \
+	tests/unit/test_plan \
+	tests/unit/test_policy
 mpi_tests = \
 	tests/mpi/test_batches \
+	tests/mpi/test_corruption \
+	tests/mpi/test_dataset \
 	tests/mpi/test_faults \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
@@ -41,8 +47,10 @@ shell_tests = \
 	tests/layers.sh \
 	tests/symbols.sh \
 	tests/tools/convert.sh \
-	tests/tools/info.sh
+	tests/tools/info.sh \
+	tests/tools/train.sh
 test_helpers = \
+	tests/mpi/h5_files.h \
 	tests/mpi/loading.h \
 	tests/testing.h \
 	tests/tools/tap.sh \

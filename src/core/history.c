@@ -1,10 +1,9 @@
 #include "core/history.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
-enum { INNER = MSIFT_BIN_ABOVE - MSIFT_BIN_FIRST };
+enum { INNER = MSIFT_BIN_ABOVE - MSIFT_BIN_FIRST, NEAR = INNER / 32 };
 
 static uint32_t key_of(float loss)
 {
@@ -32,18 +31,17 @@ int msift_scale_bin(const struct msift_scale *scale, float loss)
   return bin < INNER ? (int)bin + MSIFT_BIN_FIRST : MSIFT_BIN_ABOVE;
 }
 
-/* The smallest key of a bin; of MSIFT_BINS, one above the largest key. */
+static const int64_t largest_key = 0x7f800000; /* infinity's, one above that of FLT_MAX */
+static const int64_t octave = 1 << 23;         /* keys from a loss to its double */
+
+/* The smallest key of a bin; of MSIFT_BINS, the largest key. */
 static uint32_t bin_key(const struct msift_scale *scale, int bin)
 {
-  uint32_t most = key_of(FLT_MAX) + 1;
-  uint64_t key;
+  int64_t key = scale->base + (bin - MSIFT_BIN_FIRST) * (INT64_C(1) << scale->shift);
 
   if (bin <= MSIFT_BIN_BELOW)
     return (uint32_t)bin; /* 0, and the smallest number above 0 */
-  if (bin > MSIFT_BIN_ABOVE)
-    return most;
-  key = scale->base + ((uint64_t)(bin - MSIFT_BIN_FIRST) << scale->shift);
-  return key < most ? (uint32_t)key : most;
+  return (uint32_t)(bin > MSIFT_BIN_ABOVE || key > largest_key ? largest_key : key);
 }
 
 float msift_scale_edge(const struct msift_scale *scale, int bin)
@@ -138,8 +136,8 @@ static bool any_heavy(const struct msift_history *h)
   return false;
 }
 
-/* The bins that the finer scale is to span. A few losses outside of the present scale do not stretch it: where in the
- * wide bins at its ends they lie is not known. */
+/* The bins that hold all but 0.1 % of the losses above zero. A few outside of the scale do not count: where in the wide
+ * bins at its ends they lie is not known. */
 static void span(const struct msift_history *h, int *low, int *high)
 {
   *low = quantile_bin(h, 0.0005);
@@ -150,19 +148,34 @@ static void span(const struct msift_history *h, int *low, int *high)
     *high = MSIFT_BIN_ABOVE - 1;
 }
 
+/* The finest scale that covers some bins, which lie in its middle. Losses of a narrow cluster drift out of it as
+ * training goes on: it gets as much room below and above. */
+static struct msift_scale scale_over(const struct msift_scale *scale, int low, int high)
+{
+  int64_t begin = bin_key(scale, low), end = bin_key(scale, high + 1), keys = end - begin;
+  struct msift_scale finer = {.shift = 0};
+
+  keys = keys < octave ? 3 * keys : keys;
+  while (keys >> finer.shift > INNER)
+    finer.shift++;
+  begin = (begin + end) / 2 - (INT64_C(1) << finer.shift) * (INNER / 2);
+  finer.base = begin > 1 ? (uint32_t)begin : 1;
+  return finer;
+}
+
 bool msift_history_zoom(const struct msift_history *h, struct msift_scale *finer)
 {
-  uint32_t last;
+  bool near_the_ends;
   int low, high;
 
-  if (!msift_history_full(h) || h->end - h->zoomed_at < h->length || !any_heavy(h))
+  if (!msift_history_full(h) || h->end - h->zoomed_at < h->length)
     return false;
   span(h, &low, &high);
-  finer->base = bin_key(&h->scale, low);
-  last = bin_key(&h->scale, high + 1);
-  for (finer->shift = 0; (last - finer->base) >> finer->shift > INNER; finer->shift++)
-    continue;
-  return finer->base != h->scale.base || finer->shift != h->scale.shift;
+  *finer = scale_over(&h->scale, low, high);
+  near_the_ends = low < MSIFT_BIN_FIRST + NEAR || high >= MSIFT_BIN_ABOVE - NEAR;
+  if (near_the_ends)
+    return finer->base != h->scale.base || finer->shift != h->scale.shift;
+  return finer->shift < h->scale.shift && any_heavy(h);
 }
 
 void msift_history_recount(const struct msift_history *h, const struct msift_scale *scale, uint32_t *counts)

@@ -55,8 +55,8 @@ void msift_history_changes(const struct msift_history *history, const struct msi
 void msift_history_commit(struct msift_history *history, const struct msift_seen *added, int64_t n, int64_t new_end,
                           const uint32_t *changes);
 
-/* Whether a bin other than that of zero holds more than 1 % of the window, and a scale is there that fits the losses
- * better; at most once a turnover of the window. */
+/* Whether another scale would serve better: finer, where a bin holds more than 1 % of the window, or centred, where the
+ * losses come near an end of the scale. At most once a turnover of the window. */
 bool msift_history_zoom(const struct msift_history *history, struct msift_scale *finer);
 
 /* Add this rank's losses of the window, by another scale, to counts[MSIFT_BINS]. */

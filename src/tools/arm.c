@@ -106,9 +106,9 @@ static void step(session *now, const mpisift_batch *batch)
   now->steps++;
   /* The loss is a sum over all ranks, hence all agree. */
   now->diverged = !isfinite(run->net.grads[run->net.n_params]);
+  mlp_sgd sgd = {options->momentum, options->weight_decay, options->clip};
   if (!now->diverged)
-    mlp_update(&run->net, now->plan->rate * schedule(run, progress_of(now)), options->momentum, options->weight_decay,
-               (double)batch->global_n);
+    mlp_update(&run->net, &sgd, now->plan->rate * schedule(run, progress_of(now)), (double)batch->global_n);
 }
 
 static double cost_of(const mpisift_stats *stats)

@@ -14,7 +14,7 @@ typedef struct mlp {
   int n_layers;
   int width[MLP_MAX_HIDDEN + 2];
   int max_rows;
-  int n_params;
+  int n_params;    /* rounded up; what the layers do not use stays 0 */
   float *params;   /* [n_params] */
   float *velocity; /* [n_params] */
   float *grads;    /* [n_params + 1]; the last is the sum of the weighted losses, so that it is reduced with them */
@@ -37,7 +37,13 @@ const float *mlp_forward(mlp *net, int n, const float *x);
  * gradient, and of weight times loss. Overwrites the outputs of the forward pass. n = 0 gives zeros. */
 void mlp_backward(mlp *net, int n, const float *x, const int32_t *labels, const float *weights, float *losses);
 
-/* velocity = momentum velocity + grads / count + weight_decay params; params -= rate velocity. */
-void mlp_update(mlp *net, double rate, double momentum, double weight_decay, double count);
+/* How SGD steps. */
+typedef struct mlp_sgd {
+  double momentum, weight_decay;
+  double clip; /* largest norm of the mean gradient, which is scaled down to it; 0: no limit */
+} mlp_sgd;
+
+/* With g = grads / count, clipped: velocity = momentum velocity + g + weight_decay params; params -= rate velocity. */
+void mlp_update(mlp *net, const mlp_sgd *sgd, double rate, double count);
 
 #endif

@@ -173,6 +173,7 @@ static const option_spec specs[] = {
      "learning rate; of several, each arm gets its own best on a validation split"},
     {"momentum", read_real, AT(momentum), 0, 0.9999, "M", "0.9", "of SGD"},
     {"weight-decay", read_real, AT(weight_decay), 0, 1, "W", "0", "of SGD"},
+    {"clip", read_real, AT(clip), 0, 1e6, "NORM", "1", "largest norm of a step's gradient; 0: no limit"},
     {"warmup", read_real, AT(warmup), 0, 0.9, "SHARE", "0.05", "share of the training in which the rate rises"},
     {"train-group", read_text, AT(train_group), 0, 0, "GROUP", "/train", "group of the training data"},
     {"test-group", read_text, AT(test_group), 0, 0, "GROUP", "/test", "group of the test data"},

@@ -270,6 +270,7 @@ static void json_settings(const result_set *found, FILE *to)
       {"pipeline_depth", (double)options->pipeline_depth},
       {"momentum", options->momentum},
       {"weight_decay", options->weight_decay},
+      {"clip", options->clip},
       {"warmup", options->warmup},
   };
   fprintf(to, "  ");

@@ -267,11 +267,11 @@ static void expiry(int64_t length, int ranks)
   float losses[600];
 
   check_counts(f);
-  for (int round = 0; round < 120; round++) {
+  for (int round = 0; round < 64; round++) {
     int64_t n = round % 10 == 3 ? 0 : 1 + draw_below(&d, round % 17 == 5 ? 600 : length / 3);
 
     for (int64_t i = 0; i < n; i++)
-      losses[i] = draw_unit(&d) < 0.05 ? NAN : distributions[round / 15](&d);
+      losses[i] = draw_unit(&d) < 0.05 ? NAN : distributions[round / 8](&d);
     fleet_round(f, losses, n);
     check_counts(f);
   }
