@@ -146,7 +146,8 @@ size_t mpisift_field_bytes(const mpisift_field *field);
  * *Stream*: `n` = −1 and `pull` delivers what comes next on this rank; its length is unknown and may differ between
  * ranks, and ids are the user's. `fields` agree between ranks. In a replica only rank 0's callbacks are called.
  *
- * The callbacks return 0 on success; any other value fails the round on all ranks with ERR_CALLBACK. They run on the
+ * The callbacks return 0 on success; any other value fails the round on all ranks, with ERR_CALLBACK, or for a data
+ * set with what it met (ERR_IO, ERR_MEMORY). They run on the
  * caller's thread inside collective calls and must not call the library, but for mpisift_explain().
  */
 typedef struct mpisift_source {
@@ -180,7 +181,7 @@ mpisift_source mpisift_arrays_source(const mpisift_arrays *arrays);
 /** A group of an HDF5 file whose data sets are fields with the sample as first dimension; see doc/dataset.md. */
 typedef struct mpisift_dataset mpisift_dataset;
 
-/** Open a data set. Collective over the context's team; every replica's rank 0 opens the file.
+/** Open a data set. Collective over the context's team; every rank opens the file.
  * \param [in]  ctx
  * \param [in]  path         The HDF5 file, same on all ranks.
  * \param [in]  group        Such as "/train"; NULL for "/".
@@ -270,10 +271,11 @@ typedef struct mpisift_batch {
   void *data[MPISIFT_MAX_FIELDS]; /**< data[f]: [n][field f]; the caller may overwrite it */
   const int64_t *ids;             /**< [n]; −1 in padding */
   const int64_t *slots;           /**< [n]; place in the global batch, ascending; NULL in candidates */
-  const int64_t *epochs;          /**< [n]; epoch in which the sample was drawn: less than `epoch` if carried over */
-  const float *losses;            /**< [n]; as scored; NaN where not scored; NULL in candidates */
-  const float *probabilities;     /**< [n]; of acceptance; NULL in candidates */
-  const float *weights;           /**< [n]; factor for the sample's loss; 0 in padding; NULL in candidates */
+  const int64_t *epochs;      /**< [n]; epoch in which the sample was drawn: less than `epoch` if carried over; NULL in
+                                  candidates, which are all of `epoch` */
+  const float *losses;        /**< [n]; as scored; NaN where not scored; NULL in candidates */
+  const float *probabilities; /**< [n]; of acceptance; NULL in candidates */
+  const float *weights;       /**< [n]; factor for the sample's loss; 0 in padding; NULL in candidates */
 } mpisift_batch;
 
 /** What a score callback writes. */
@@ -363,8 +365,8 @@ typedef struct mpisift_stats {
   int64_t moved;       /**< samples that changed rank */
   int64_t moved_bytes; /**< bytes of these */
   int64_t zooms;       /**< times the loss histogram was rescaled */
-  uint64_t id_hash;    /**< sum modulo 2^64 of the hashes of the ids of all candidates, as of the last completed epoch;
-                          equal to that of    all outcomes, which is checked at the end of each epoch */
+  uint64_t id_hash;    /**< sum modulo 2^64 of the hashes of the ids of all candidates of the run, as of the last epoch
+                            that ended; that of all outcomes is the same, which is checked at each such end */
   double threshold_loss[3]; /**< loss at which the probability of acceptance reaches 0.1, 0.5, 0.9, by the current
                                  history; NaN until the history is full or where no loss reaches it */
   double trained_loss;      /**< mean of reported losses; NaN where none were reported */
@@ -384,7 +386,8 @@ mpisift_status mpisift_loader_destroy(mpisift_loader **loader);
 
 /** @} */
 /** \defgroup losses Per-sample losses
- * Functions for score callbacks, and the only ones besides mpisift_explain() that callbacks may call. Not collective.
+ * Functions for score callbacks. Besides these, callbacks may call mpisift_explain(), mpisift_error(),
+ * mpisift_loader_sample_seed() and mpisift_batch_slice(), and nothing else of the library. Not collective.
  * Rows are `stride` elements apart, stride >= classes. n = 0 is a no-op. Sums are in double precision, results float32.
  * @{ */
 

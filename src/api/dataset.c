@@ -20,15 +20,28 @@ static int read_dataset(void *user, int64_t n, const int64_t *ids, void *const *
   return (int)msift_dataset_read(&dataset->file, n, ids, dst, &ctx->memory, msift_error_begin(ctx));
 }
 
+static mpisift_status check_arguments(const char *path, const char *const *names, int n_names,
+                                      struct msift_error *error)
+{
+  if (path == NULL)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "mpisift_dataset_open: path is NULL");
+  if (names == NULL)
+    return MPISIFT_OK;
+  if (n_names < 1 || n_names > MPISIFT_MAX_FIELDS)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "mpisift_dataset_open: n_names is %d; 1 to %d are possible", n_names,
+                           MPISIFT_MAX_FIELDS);
+  for (int i = 0; i < n_names; i++)
+    if (names[i] == NULL)
+      return msift_error_set(error, MPISIFT_ERR_ARG, "mpisift_dataset_open: names[%d] is NULL", i);
+  return MPISIFT_OK;
+}
+
 static mpisift_status open_local(mpisift_ctx *ctx, const char *path, const char *group, const char *const *names,
                                  int n_names, size_t cache_bytes, mpisift_dataset **dataset)
 {
   mpisift_dataset *d;
 
-  if (path == NULL || (names != NULL && (n_names < 1 || n_names > MPISIFT_MAX_FIELDS)))
-    return msift_error_set(&ctx->error, MPISIFT_ERR_ARG,
-                           "mpisift_dataset_open: path is NULL, or n_names (%d) is not in 1 to %d", n_names,
-                           MPISIFT_MAX_FIELDS);
+  MSIFT_TRY(check_arguments(path, names, n_names, &ctx->error));
   d = msift_alloc(&ctx->memory, &ctx->error, 1, sizeof *d);
   if (d == NULL)
     return ctx->error.status;

@@ -156,6 +156,7 @@ mpisift_batch mpisift_batch_slice(const mpisift_batch *batch, int64_t first, int
 {
   mpisift_batch slice = *batch;
 
+  n = first < 0 ? n + first : n;
   first = first < 0 ? 0 : first < batch->n ? first : batch->n;
   slice.n = n < 0 ? 0 : n < batch->n - first ? n : batch->n - first;
   slice.valid = batch->valid - first < 0 ? 0 : batch->valid - first < slice.n ? batch->valid - first : slice.n;

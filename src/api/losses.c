@@ -5,8 +5,9 @@ static mpisift_status check(const struct msift_logits *x, const void *targets, c
                             struct msift_error *error)
 {
   if (x->n < 0 || x->columns < 1 || x->stride < x->columns)
-    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: n %lld, columns %lld, stride %lld", call, (long long)x->n,
-                           (long long)x->columns, (long long)x->stride);
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "%s: n is %lld, columns %lld and stride %lld; n >= 0 and stride >= columns >= 1 are needed",
+                           call, (long long)x->n, (long long)x->columns, (long long)x->stride);
   if (x->n > 0 && (x->values == NULL || targets == NULL || losses == NULL))
     return msift_error_set(error, MPISIFT_ERR_ARG, "%s: an array is NULL", call);
   return MPISIFT_OK;

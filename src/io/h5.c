@@ -4,13 +4,20 @@
 
 void msift_h5_quiet_begin(struct msift_h5_quiet *quiet)
 {
-  H5Eget_auto2(H5E_DEFAULT, &quiet->print, &quiet->data);
+  H5Eauto_is_v2(H5E_DEFAULT, &quiet->version2);
+  if (quiet->version2)
+    H5Eget_auto2(H5E_DEFAULT, &quiet->print2, &quiet->data);
+  else
+    H5Eget_auto1(&quiet->print1, &quiet->data);
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
 void msift_h5_quiet_end(const struct msift_h5_quiet *quiet)
 {
-  H5Eset_auto2(H5E_DEFAULT, quiet->print, quiet->data);
+  if (quiet->version2)
+    H5Eset_auto2(H5E_DEFAULT, quiet->print2, quiet->data);
+  else
+    H5Eset_auto1(quiet->print1, quiet->data);
 }
 
 static herr_t keep_first(unsigned depth, const H5E_error2_t *entry, void *text)

@@ -6,9 +6,12 @@
 
 #include "base/error.h"
 
-/* HDF5 prints its error stack unless told not to; the user's own setting is put back afterwards. */
+/* HDF5 prints its error stack unless told not to; the user's own handler, of either version of its interface, is put
+ * back afterwards. */
 struct msift_h5_quiet {
-  H5E_auto2_t print;
+  unsigned version2;
+  H5E_auto1_t print1;
+  H5E_auto2_t print2;
   void *data;
 };
 

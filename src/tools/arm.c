@@ -73,9 +73,11 @@ typedef struct session {
   int64_t steps, epochs_ended;
   bool diverged;
   const char *failure; /* of this rank's own work */
+  bool failed;         /* of any rank's; all know */
 } session;
 
-/* Gradients of the batch, summed over all ranks. A rank that fails takes part with zeros, so that no peer waits. */
+/* Gradients and losses of the batch, summed over all ranks. A rank that fails takes part, so that no peer waits, with a
+ * loss that nobody overlooks. */
 static void gradients(session *now, const mpisift_batch *batch)
 {
   trainer *run = now->run;
@@ -87,6 +89,8 @@ static void gradients(session *now, const mpisift_batch *batch)
   }
   mlp_forward(&run->net, n, data->x);
   mlp_backward(&run->net, n, data->x, data->labels, batch->weights, run->losses);
+  if (now->failure)
+    run->net.grads[run->net.n_params] = NAN;
   mpisift_loader_report(now->loader, batch->serial, 0, n, run->losses);
   mpisift_loader_progress(now->loader);
   MPI_Allreduce(MPI_IN_PLACE, run->net.grads, run->net.n_params + 1, MPI_FLOAT, MPI_SUM, run->comm);
@@ -98,17 +102,38 @@ static double progress_of(const session *now)
   return plan->epochs > 0 ? mpisift_loader_fraction(now->loader) : (double)now->steps / (double)plan->steps;
 }
 
+/* The loss is not finite, which all ranks know: did one of them fail, or the training diverge? */
+static void find_cause(session *now)
+{
+  int failed = now->failure != NULL;
+  MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, now->run->comm);
+  now->failed = failed;
+  now->diverged = !failed;
+}
+
 static void step(session *now, const mpisift_batch *batch)
 {
   trainer *run = now->run;
   const train_options *options = run->options;
+  mlp_sgd sgd = {options->momentum, options->weight_decay, options->clip};
   gradients(now, batch);
   now->steps++;
-  /* The loss is a sum over all ranks, hence all agree. */
-  now->diverged = !isfinite(run->net.grads[run->net.n_params]);
-  mlp_sgd sgd = {options->momentum, options->weight_decay, options->clip};
-  if (!now->diverged)
+  if (isfinite(run->net.grads[run->net.n_params]))
     mlp_update(&run->net, &sgd, now->plan->rate * schedule(run, progress_of(now)), (double)batch->global_n);
+  else
+    find_cause(now);
+}
+
+/* A rank failed: let the loader carry its message to all. At pipeline depth 1 that takes the peers two calls. */
+static mpisift_status give_up(session *now)
+{
+  mpisift_batch batch;
+  mpisift_status status = MPISIFT_OK;
+  if (now->failure)
+    return mpisift_loader_fail(now->loader, now->failure);
+  while (status >= 0)
+    status = mpisift_loader_next(now->loader, &batch);
+  return status;
 }
 
 static double cost_of(const mpisift_stats *stats)
@@ -143,8 +168,7 @@ static mpisift_status train(session *now)
 {
   while (!finished(now)) {
     mpisift_batch batch;
-    mpisift_status status =
-        now->failure ? mpisift_loader_fail(now->loader, now->failure) : mpisift_loader_next(now->loader, &batch);
+    mpisift_status status = now->failed ? give_up(now) : mpisift_loader_next(now->loader, &batch);
     if (status == MPISIFT_ERR_DATA && now->steps > 0) {
       /* Labels and inputs were checked before: losses that are not finite are the model's doing. */
       now->diverged = true;
@@ -210,7 +234,8 @@ int arm_run(trainer *run, const mpisift_source *source, const mpisift_source *ju
     mpisift_stats stats = mpisift_loader_stats(now.loader, MPISIFT_RUN);
     measure(run, &stats, MPI_Wtime() - start, result);
     result->diverged = now.diverged;
-    code = data_evaluate(run->data, judge, &run->net, &result->errors);
+    if (!now.diverged)
+      code = data_evaluate(run->data, judge, &run->net, &result->errors);
   } else {
     code = progress_fail(run->progress, "%s: %s", plan->what, mpisift_error(run->data->ctx));
   }

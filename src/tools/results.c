@@ -178,8 +178,8 @@ static void print_difference(const result_set *found, int arm, FILE *to)
   double difference = 100 * mean(found, other, sifted, error_of);
   double error = 100 * deviation(found, other, sifted, error_of) / sqrt((double)found->options->seeds);
   fprintf(to, "%s - sifted: %+.3f", arm_names[arm], difference);
-  if (isnan(error))
-    fprintf(to, " points of test error (one seed: this says little)\n");
+  if (found->options->seeds < 3)
+    fprintf(to, " points of test error (so few seeds say little)\n");
   else
     fprintf(to, " +- %.3f points of test error: %s\n", error,
             fabs(difference) <= 2 * error ? "no clear difference"

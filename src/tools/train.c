@@ -66,40 +66,50 @@ static arm_plan plan_arm(const train_options *options, int arm, const arm_result
   return plan;
 }
 
-/* True if a is the better of two trial runs. */
-static bool better(const arm_result *a, const arm_result *b)
+/* The best of several trial runs, judged on n samples: of those whose error cannot be told from the least (by one
+ * standard error), the one with the least loss, which varies less. NULL: all diverged. */
+static const arm_result *choose(const arm_result *trials, int count, int64_t n)
 {
-  if (a->diverged || b->diverged)
-    return !a->diverged;
-  if (a->errors.error != b->errors.error)
-    return a->errors.error < b->errors.error;
-  return a->errors.loss < b->errors.loss;
+  double least = INFINITY;
+  for (int i = 0; i < count; i++)
+    least = trials[i].diverged ? least : fmin(least, trials[i].errors.error);
+  double limit = least + sqrt(fmax(least, 1.0 / (double)n) / (double)n);
+  const arm_result *best = NULL;
+  for (int i = 0; i < count; i++) {
+    const arm_result *trial = &trials[i];
+    if (!trial->diverged && trial->errors.error <= limit && (!best || trial->errors.loss < best->errors.loss))
+      best = trial;
+  }
+  return best;
 }
 
-/* Try all learning rates for an arm; the best run replaces results[arm]. */
+/* Try all learning rates for an arm; the best run becomes results[arm]. */
 static int tune_arm(train_job *job, int arm, const mpisift_source *fit, const mpisift_source *held_out,
                     arm_result results[N_ARMS])
 {
   const train_options *options = &job->options;
-  arm_result best = {.diverged = true}, trial;
+  arm_result trials[OPTIONS_MAX_RATES];
   for (int i = 0; i < options->n_rates; i++) {
     char what[64];
     snprintf(what, sizeof what, "%s, learning rate %g", arm_names[arm], options->rates[i]);
     arm_plan plan = plan_arm(options, arm, results, 0, options->rates[i]);
     plan.what = what;
-    int code = arm_run(&job->run, fit, held_out, &plan, &trial);
+    int code = arm_run(&job->run, fit, held_out, &plan, &trials[i]);
     if (code != TOOL_OK)
       return code;
-    progress_line(&job->progress, expected_work(options, arm, fit->n), "%s: validation error %.3f %%%s", what,
-                  100 * trial.errors.error, trial.diverged ? " (diverged)" : "");
-    if (i == 0 || better(&trial, &best))
-      best = trial;
+    double work = expected_work(options, arm, fit->n);
+    if (trials[i].diverged)
+      progress_line(&job->progress, work, "%s: diverged", what);
+    else
+      progress_line(&job->progress, work, "%s: validation error %.3f %%, loss %.5f", what, 100 * trials[i].errors.error,
+                    trials[i].errors.loss);
   }
-  if (best.diverged)
+  const arm_result *best = choose(trials, options->n_rates, held_out->n);
+  if (!best)
     return progress_fail(&job->progress, "%s: training diverged at every learning rate; give smaller ones with --lr",
                          arm_names[arm]);
-  results[arm] = best;
-  job->rates[arm] = best.rate;
+  results[arm] = *best;
+  job->rates[arm] = best->rate;
   return TOOL_OK;
 }
 

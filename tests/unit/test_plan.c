@@ -213,7 +213,7 @@ static void random_batches(void)
 {
   struct draw d = {UINT64_C(2024)};
 
-  for (int trial = 0; trial < 3000; trial++) {
+  for (int trial = 0; trial < 2000; trial++) {
     int64_t ranks = trial % 10 == 9 ? 1 + draw_below(&d, 64) : 1 + draw_below(&d, 12);
     struct batch b = draw_batch(&d, ranks, draw_below(&d, 8 * ranks + 2), trial % KINDS);
 
