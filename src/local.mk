@@ -49,9 +49,11 @@ libmpisift_core_la_SOURCES = \
 	src/core/plan.h \
 	src/core/policy.c \
 	src/core/policy.h \
+	src/core/policy_absolute.c \
 	src/core/policy_all.c \
 	src/core/policy_random.c \
 	src/core/policy_relative.c \
+	src/core/policy_top.c \
 	src/core/pool.h \
 	src/core/random.c \
 	src/core/random.h \

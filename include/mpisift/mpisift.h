@@ -217,12 +217,23 @@ typedef enum mpisift_end {
 typedef struct mpisift_config {
   size_t size; /**< sizeof(mpisift_config) of the caller */
 
-  const char *policy; /**< "relative" (default), "random" or "all" */
+  const char *policy; /**< "relative" (default), "top", "absolute", "random" or "all"; see doc/policies.md */
   double beta;        /**< relative: p = q^beta with q the loss's percentile; > 0; keeps 1/(1+beta). Default 1 */
-  double keep;        /**< random: p = keep; in (0, 1]. Default 0.5 */
+  double keep;        /**< top, random: share kept; in (0, 1]. Default 0.5 */
+  double threshold;   /**< absolute: the least loss that is accepted; >= 0. Default 0 */
   int64_t loss_history_length; /**< scored candidates of all ranks in the loss history. Default 4096 */
   int64_t sift_delay; /**< training steps before sifting starts; all candidates are accepted until then. Default 0 */
   bool repeat_delay_per_epoch; /**< the delay holds in each epoch again */
+
+  int64_t sift_every;    /**< sift for every k-th training step only, and accept all for the others. Default 1 */
+  double full_data_tail; /**< share of the run's candidates, at its end, that are all accepted; in [0, 1). Default 0 */
+  int64_t coverage_epochs; /**< each sample is accepted in at least one of so many epochs, whatever its loss. Default 0:
+                              no */
+  double outlier_share;    /**< the highest share of losses is never accepted, for label noise; in [0, 1). Default 0 */
+  double floor;            /**< least probability of acceptance, but for outliers; in [0, 1]. Default 0 */
+  bool unbiased_weights;   /**< weights are 1/p, so that weighted means over accepted samples are those over candidates;
+                                needs weights_applied */
+  double weight_clip;      /**< largest such weight, >= 1; 0: no limit. Default 0 */
 
   int64_t batch_size;        /**< samples per replica and step. Default 32 */
   int64_t global_batch_size; /**< samples of all replicas per step, instead of batch_size; quotas differ by at most
@@ -231,7 +242,8 @@ typedef struct mpisift_config {
   int64_t epochs;            /**< epochs of the run, for mpisift_loader_fraction(); 0: endless. Default 1 */
   mpisift_end end_of_epoch;  /**< default MPISIFT_CARRY */
   bool pad_last_batch;       /**< with MPISIFT_FLUSH: pad the short batch to full size with rows of id −1, weight 0 */
-  bool weights_applied;      /**< the trainer multiplies each sample's loss by its weight; needed for padding */
+  bool weights_applied;      /**< the trainer multiplies each sample's loss by its weight; needed for padding and
+                                  for unbiased weights */
   int pipeline_depth; /**< 0: a batch is formed from the round just scored; 1: batches use rounds up to the previous
                          one, and exchange and statistics overlap the training step. Default 0 */
 
@@ -347,7 +359,7 @@ uint64_t mpisift_loader_sample_seed(const mpisift_loader *loader, int64_t epoch,
 typedef enum mpisift_scope { MPISIFT_STEP, MPISIFT_EPOCH, MPISIFT_RUN } mpisift_scope;
 
 /** Counts are global, and equal on all ranks; times are this rank's. In each scope
- * candidates = sifted_out + rejected + accepted, and
+ * candidates = sifted_out + rejected + outliers + accepted, and
  * carried_in + accepted = trained + dropped + carried_out + pooled (zero at the end of an epoch). */
 typedef struct mpisift_stats {
   int64_t steps;      /**< batches delivered */
@@ -357,6 +369,7 @@ typedef struct mpisift_stats {
   int64_t accepted;
   int64_t sifted_out;
   int64_t rejected;    /**< bad losses */
+  int64_t outliers;    /**< not accepted because of outlier_share */
   int64_t trained;     /**< samples delivered in batches */
   int64_t dropped;     /**< by MPISIFT_DROP */
   int64_t carried_in;  /**< waiting when the scope began */

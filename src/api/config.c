@@ -1,3 +1,4 @@
+#include <math.h>
 #include <string.h>
 
 #include "api/hash.h"
@@ -11,6 +12,7 @@ void mpisift_config_init(mpisift_config *config, size_t size)
       .beta = 1,
       .keep = 0.5,
       .loss_history_length = 4096,
+      .sift_every = 1,
       .batch_size = 32,
       .epochs = 1,
       .end_of_epoch = MPISIFT_CARRY,
@@ -39,6 +41,8 @@ static mpisift_status check_numbers(const mpisift_config *c, struct msift_error 
 {
   MSIFT_TRY(at_least("loss_history_length", c->loss_history_length, 1, error));
   MSIFT_TRY(at_least("sift_delay", c->sift_delay, 0, error));
+  MSIFT_TRY(at_least("sift_every", c->sift_every, 1, error));
+  MSIFT_TRY(at_least("coverage_epochs", c->coverage_epochs, 0, error));
   MSIFT_TRY(at_least("global_batch_size", c->global_batch_size, 0, error));
   if (c->global_batch_size == 0)
     MSIFT_TRY(at_least("batch_size", c->batch_size, 1, error));
@@ -50,12 +54,39 @@ static mpisift_status check_numbers(const mpisift_config *c, struct msift_error 
   if (c->loss_history_length > UINT32_MAX / 2)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.loss_history_length is %lld; at most %u is possible",
                            (long long)c->loss_history_length, UINT32_MAX / 2);
-  if (!(c->bad_loss_share >= 0 && c->bad_loss_share <= 1))
-    return msift_error_set(error, MPISIFT_ERR_ARG, "config.bad_loss_share is %g; it must be in [0, 1]",
-                           c->bad_loss_share);
   if (c->pipeline_depth < 0 || c->pipeline_depth > 1)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.pipeline_depth is %d; 0 and 1 are possible",
                            c->pipeline_depth);
+  return MPISIFT_OK;
+}
+
+static mpisift_status check_share(const char *name, double value, double most, struct msift_error *error)
+{
+  if (value >= 0 && value <= most)
+    return MPISIFT_OK;
+  return msift_error_set(error, MPISIFT_ERR_ARG, "config.%s is %g; it must be in [0, 1%c", name, value,
+                         most < 1 ? ')' : ']');
+}
+
+static mpisift_status check_modifiers(const mpisift_config *c, struct msift_error *error)
+{
+  const double below_one = nextafter(1, 0);
+
+  MSIFT_TRY(check_share("full_data_tail", c->full_data_tail, below_one, error));
+  MSIFT_TRY(check_share("outlier_share", c->outlier_share, below_one, error));
+  MSIFT_TRY(check_share("floor", c->floor, 1, error));
+  MSIFT_TRY(check_share("bad_loss_share", c->bad_loss_share, 1, error));
+  if (c->full_data_tail > 0 && c->epochs == 0)
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "config.full_data_tail is %g, but an endless run has no tail; set epochs",
+                           c->full_data_tail);
+  if (c->unbiased_weights && !c->weights_applied)
+    return msift_error_set(
+        error, MPISIFT_ERR_ARG,
+        "config.unbiased_weights gives weights above 1; apply them in training and set weights_applied");
+  if (c->weight_clip != 0 && !(c->weight_clip >= 1))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.weight_clip is %g; it must be 0 or at least 1",
+                           c->weight_clip);
   return MPISIFT_OK;
 }
 
@@ -85,6 +116,7 @@ mpisift_status msift_config_check(const mpisift_config *c, struct msift_error *e
   if (c->policy == NULL)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.policy is NULL");
   MSIFT_TRY(check_numbers(c, error));
+  MSIFT_TRY(check_modifiers(c, error));
   return check_end(c, error);
 }
 
@@ -102,9 +134,17 @@ int msift_config_settings(const mpisift_config *c, struct msift_setting *setting
       {"config.policy", msift_hash(0, c->policy, strlen(c->policy))},
       {"config.beta", bits(c->beta)},
       {"config.keep", bits(c->keep)},
+      {"config.threshold", bits(c->threshold)},
       {"config.loss_history_length", (uint64_t)c->loss_history_length},
       {"config.sift_delay", (uint64_t)c->sift_delay},
       {"config.repeat_delay_per_epoch", c->repeat_delay_per_epoch},
+      {"config.sift_every", (uint64_t)c->sift_every},
+      {"config.full_data_tail", bits(c->full_data_tail)},
+      {"config.coverage_epochs", (uint64_t)c->coverage_epochs},
+      {"config.outlier_share", bits(c->outlier_share)},
+      {"config.floor", bits(c->floor)},
+      {"config.unbiased_weights", c->unbiased_weights},
+      {"config.weight_clip", bits(c->weight_clip)},
       {"config.batch_size", (uint64_t)c->batch_size},
       {"config.global_batch_size", (uint64_t)c->global_batch_size},
       {"config.score_batch_size", (uint64_t)c->score_batch_size},

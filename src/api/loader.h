@@ -18,6 +18,7 @@ enum {
   MSIFT_WORD_ENDED,  /* leaders whose stream has ended */
   MSIFT_WORD_CANDIDATES,
   MSIFT_WORD_BAD,        /* bad losses */
+  MSIFT_WORD_OUTLIERS,   /* not accepted as outliers */
   MSIFT_WORD_REPORTED,   /* losses reported, */
   MSIFT_WORD_REPORT_SUM, /* and their sum in fixed point, in four pieces of 16 bits */
   MSIFT_HEADER_WORDS = MSIFT_WORD_REPORT_SUM + 4
@@ -34,10 +35,10 @@ struct msift_stage {
   void *data[MPISIFT_MAX_FIELDS];
   int64_t *ids, *positions;
   float *losses;
-  uint64_t *thresholds;
+  struct msift_verdict *verdicts;
   bool *accepted;
   struct msift_seen *seen; /* good losses, for the history */
-  int64_t n_seen, n_accepted, n_bad;
+  int64_t n_seen, n_accepted, n_bad, n_outliers;
   struct msift_error bad; /* about the first bad loss of this rank */
 };
 
@@ -52,7 +53,7 @@ enum msift_time { MSIFT_READ, MSIFT_SCORE, MSIFT_DECIDE, MSIFT_EXCHANGE, MSIFT_W
 
 /* Counters that only grow. */
 struct msift_tally {
-  int64_t steps, rounds, candidates, scored, accepted, rejected, trained, dropped, moved, zooms, pooled;
+  int64_t steps, rounds, candidates, scored, accepted, rejected, outliers, trained, dropped, moved, zooms, pooled;
   int64_t reported;
   double report_sum;
   double seconds[MSIFT_N_TIMES];

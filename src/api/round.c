@@ -3,23 +3,36 @@
 #include "api/loader.h"
 #include "core/random.h"
 
-/* Whether a delay holds for the next sample that is accepted, and for how many steps still. */
+/* The training step, of the run or of the epoch, that the next sample accepted goes into. */
+static int64_t next_step(const mpisift_loader *l, bool of_epoch)
+{
+  return (of_epoch ? l->formed_in_epoch : l->formed) + l->pool.owners.n / l->global_batch;
+}
+
+/* Steps for which the delay still holds. */
 static int64_t delay_left(const mpisift_loader *l)
 {
-  int64_t formed = l->config.repeat_delay_per_epoch ? l->formed_in_epoch : l->formed;
-  int64_t left = l->config.sift_delay - formed - l->pool.owners.n / l->global_batch;
+  int64_t left = l->config.sift_delay - next_step(l, l->config.repeat_delay_per_epoch);
 
   return left > 0 ? left : 0;
 }
 
-/* Of a delay only the last rounds, which fill the history, are scored. */
+static bool pauses(const mpisift_loader *l)
+{
+  return next_step(l, false) % l->config.sift_every != 0 ||
+         (l->config.full_data_tail > 0 && mpisift_loader_fraction(l) >= 1 - l->config.full_data_tail);
+}
+
+/* Losses are asked for where the policy decides by them and where the history has yet to be filled: of a delay, in the
+ * last rounds. */
 static void choose_kind(mpisift_loader *l, int64_t delay)
 {
   struct msift_stage *s = &l->stage;
   int64_t filling = (l->history.length + l->global_batch - 1) / l->global_batch;
+  bool full = msift_history_full(&l->history), filling_now = delay > 0 ? delay <= filling : !full;
 
-  s->scored = l->policy->scored && delay <= filling;
-  s->sifting = delay == 0 && (!l->policy->scored || msift_history_full(&l->history));
+  s->sifting = delay == 0 && !pauses(l) && (!l->policy->scored || full);
+  s->scored = l->policy->scored && (s->sifting || filling_now);
 }
 
 static void choose_extent(mpisift_loader *l, bool candidates)
@@ -92,6 +105,7 @@ mpisift_status msift_round_post(mpisift_loader *l)
     words[MSIFT_WORD_ENDED] = l->stream_ended;
     words[MSIFT_WORD_CANDIDATES] = s->end > s->begin ? (uint32_t)s->filled : 0;
     words[MSIFT_WORD_BAD] = s->end > s->begin ? (uint32_t)s->n_bad : 0;
+    words[MSIFT_WORD_OUTLIERS] = s->end > s->begin ? (uint32_t)s->n_outliers : 0;
   }
   put_report(l);
   msift_reduction_begin(&l->reduction, &l->ctx->team, l->config.pipeline_depth > 0, &l->ctx->error);
@@ -167,8 +181,8 @@ static void commit_record(mpisift_loader *l, int64_t i)
   struct msift_tag tag = {.id = s->ids[i],
                           .epoch = l->epoch,
                           .loss = s->losses[i],
-                          .probability = msift_probability(s->thresholds[i]),
-                          .weight = 1};
+                          .probability = msift_probability(s->verdicts[i].threshold),
+                          .weight = s->verdicts[i].weight};
 
   memcpy(record, &tag, sizeof tag);
   record += sizeof tag;
@@ -206,6 +220,7 @@ static void commit_counts(mpisift_loader *l, int64_t accepted)
   l->run.scored += l->stage.scored ? candidates : 0;
   l->run.accepted += accepted;
   l->run.rejected += words[MSIFT_WORD_BAD];
+  l->run.outliers += words[MSIFT_WORD_OUTLIERS];
   l->run.pooled = l->pool.owners.n;
   if (l->stage.sifting) {
     l->epoch_candidates += candidates;

@@ -21,7 +21,7 @@ static mpisift_status reserve_rows(mpisift_loader *l, int64_t rows, struct msift
   MSIFT_TRY(msift_resize(memory, error, &s->ids, rows, sizeof *s->ids));
   MSIFT_TRY(msift_resize(memory, error, &s->positions, rows, sizeof *s->positions));
   MSIFT_TRY(msift_resize(memory, error, &s->losses, rows, sizeof *s->losses));
-  MSIFT_TRY(msift_resize(memory, error, &s->thresholds, rows, sizeof *s->thresholds));
+  MSIFT_TRY(msift_resize(memory, error, &s->verdicts, rows, sizeof *s->verdicts));
   MSIFT_TRY(msift_resize(memory, error, &s->accepted, rows, sizeof *s->accepted));
   MSIFT_TRY(msift_resize(memory, error, &s->seen, rows, sizeof *s->seen));
   s->capacity = rows;
@@ -63,7 +63,7 @@ void msift_stage_destroy(mpisift_loader *l)
   msift_free(memory, &s->ids);
   msift_free(memory, &s->positions);
   msift_free(memory, &s->losses);
-  msift_free(memory, &s->thresholds);
+  msift_free(memory, &s->verdicts);
   msift_free(memory, &s->accepted);
   msift_free(memory, &s->seen);
 }
@@ -247,8 +247,9 @@ static void decide_row(mpisift_loader *l, int64_t i, uint32_t *bitmap)
     msift_error_set(&s->bad, MPISIFT_ERR_DATA, "sample %lld has loss %g", (long long)s->ids[i], (double)s->losses[i]);
     return;
   }
-  s->thresholds[i] = s->sifting ? msift_decider_threshold(&l->decider, s->losses[i]) : MSIFT_CERTAIN;
-  s->accepted[i] = msift_accept(l->config.seed, l->epoch, s->ids[i], s->thresholds[i]);
+  s->verdicts[i] = s->sifting ? msift_decide(&l->decider, s->losses[i], s->ids[i], l->epoch) : msift_accept_all();
+  s->accepted[i] = msift_accept(l->config.seed, l->epoch, s->ids[i], s->verdicts[i].threshold);
+  s->n_outliers += s->verdicts[i].outlier;
   s->n_accepted += s->accepted[i];
   bitmap[offset / 32] |= (uint32_t)s->accepted[i] << offset % 32;
 }
@@ -259,7 +260,7 @@ void msift_stage_decide(mpisift_loader *l)
   uint32_t *changes = l->reduction.words + MSIFT_HEADER_WORDS, *bitmap = changes + (s->scored ? MSIFT_BINS : 0);
   double begin = msift_range_begin(l->ctx, "mpisift decide");
 
-  s->n_seen = s->n_accepted = s->n_bad = 0;
+  s->n_seen = s->n_accepted = s->n_bad = s->n_outliers = 0;
   msift_error_clear(&s->bad);
   for (int64_t i = 0; i < s->filled && msift_team_leads(&l->ctx->team); i++)
     decide_row(l, i, bitmap);

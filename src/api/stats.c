@@ -78,6 +78,7 @@ mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope s
       .scored = b.scored - a.scored,
       .accepted = b.accepted - a.accepted,
       .rejected = b.rejected - a.rejected,
+      .outliers = b.outliers - a.outliers,
       .trained = b.trained - a.trained,
       .dropped = b.dropped - a.dropped,
       .carried_in = a.pooled,
@@ -94,7 +95,7 @@ mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope s
       .exchange_s = b.seconds[MSIFT_EXCHANGE] - a.seconds[MSIFT_EXCHANGE],
       .wait_s = b.seconds[MSIFT_WAIT] - a.seconds[MSIFT_WAIT],
   };
-  s.sifted_out = s.candidates - s.rejected - s.accepted;
+  s.sifted_out = s.candidates - s.rejected - s.outliers - s.accepted;
   s.threshold_loss[0] = msift_decider_loss_at(&decider, 0.1);
   s.threshold_loss[1] = msift_decider_loss_at(&decider, 0.5);
   s.threshold_loss[2] = msift_decider_loss_at(&decider, 0.9);

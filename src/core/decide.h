@@ -21,10 +21,24 @@ void msift_decider_init(struct msift_decider *decider, const struct msift_policy
 /* The history has changed: thresholds are made anew. */
 void msift_decider_refresh(struct msift_decider *decider);
 
-/* The threshold of a finite loss >= 0; the loss does not matter to a policy that does not score. */
+/* The policy's threshold for a finite loss >= 0; the loss does not matter to a policy that does not score. */
 uint64_t msift_decider_threshold(struct msift_decider *decider, float loss);
 
-/* The smallest loss whose probability reaches p by the present history; NaN if the history is not full or none does. */
+struct msift_verdict {
+  uint64_t threshold;
+  float weight;
+  bool outlier; /* never accepted, since its loss is among the highest */
+};
+
+/* Everything is accepted: before sifting starts, and where it pauses. */
+struct msift_verdict msift_accept_all(void);
+
+/* What policy and modifiers make of a sample with a finite loss >= 0 (NaN where the policy does not score). In this
+ * order: coverage, outliers, policy, floor, weight. */
+struct msift_verdict msift_decide(struct msift_decider *decider, float loss, int64_t id, int64_t epoch);
+
+/* By the policy: the smallest loss whose probability reaches p by the present history; NaN if the history is not full
+ * or none does. */
 double msift_decider_loss_at(struct msift_decider *decider, double p);
 
 static inline float msift_probability(uint64_t threshold)

@@ -4,9 +4,7 @@
 #include <string.h>
 
 static const struct msift_policy *const policies[] = {
-    &msift_policy_relative,
-    &msift_policy_random,
-    &msift_policy_all,
+    &msift_policy_relative, &msift_policy_top, &msift_policy_absolute, &msift_policy_random, &msift_policy_all,
 };
 
 enum { N_POLICIES = sizeof policies / sizeof policies[0] };

@@ -10,6 +10,7 @@
 struct msift_policy {
   const char *name;
   bool scored; /* needs losses */
+  bool exact;  /* looks at the loss itself, and not at its percentiles alone */
 
   /* Whether the configuration suits the policy; records what is wrong. */
   mpisift_status (*check)(const mpisift_config *config, struct msift_error *error);
@@ -18,12 +19,14 @@ struct msift_policy {
   double (*keep)(const mpisift_config *config);
 
   /* Mean probability over the percentiles [low, high] that a loss shares with its equals; low <= high, in [0, 1]. */
-  double (*probability)(const mpisift_config *config, double low, double high);
+  double (*probability)(const mpisift_config *config, float loss, double low, double high);
 };
 
+extern const struct msift_policy msift_policy_absolute;
 extern const struct msift_policy msift_policy_all;
 extern const struct msift_policy msift_policy_random;
 extern const struct msift_policy msift_policy_relative;
+extern const struct msift_policy msift_policy_top;
 
 /* The policy of a name; NULL with an error that lists the names. */
 const struct msift_policy *msift_policy_find(const char *name, struct msift_error *error);

@@ -14,12 +14,13 @@ static double keep(const mpisift_config *config)
   return 1;
 }
 
-static double probability(const mpisift_config *config, double low, double high)
+static double probability(const mpisift_config *config, float loss, double low, double high)
 {
+  (void)loss;
   (void)config;
   (void)low;
   (void)high;
   return 1;
 }
 
-const struct msift_policy msift_policy_all = {"all", false, check, keep, probability};
+const struct msift_policy msift_policy_all = {"all", false, false, check, keep, probability};

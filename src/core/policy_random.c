@@ -13,11 +13,12 @@ static double keep(const mpisift_config *config)
   return config->keep;
 }
 
-static double probability(const mpisift_config *config, double low, double high)
+static double probability(const mpisift_config *config, float loss, double low, double high)
 {
+  (void)loss;
   (void)low;
   (void)high;
   return config->keep;
 }
 
-const struct msift_policy msift_policy_random = {"random", false, check, keep, probability};
+const struct msift_policy msift_policy_random = {"random", false, false, check, keep, probability};

@@ -17,13 +17,14 @@ static double keep(const mpisift_config *config)
   return 1 / (1 + config->beta);
 }
 
-static double probability(const mpisift_config *config, double low, double high)
+static double probability(const mpisift_config *config, float loss, double low, double high)
 {
   double beta = config->beta;
 
+  (void)loss;
   if (high <= low)
     return pow(low, beta);
   return (pow(high, beta + 1) - pow(low, beta + 1)) / ((beta + 1) * (high - low));
 }
 
-const struct msift_policy msift_policy_relative = {"relative", true, check, keep, probability};
+const struct msift_policy msift_policy_relative = {"relative", true, false, check, keep, probability};

@@ -1,8 +1,6 @@
 #include "tools/options.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +16,7 @@ typedef struct message {
 
 typedef struct option_spec option_spec;
 
-/* Reads `value` into `field`; false after a message. */
+/* Reads `value` into `field`; false after a message. NULL for the option that takes no value. */
 typedef bool (*read_fn)(const option_spec *spec, const char *value, void *field, message *error);
 
 struct option_spec {
@@ -146,13 +144,6 @@ static bool read_budget(const option_spec *spec, const char *value, void *field,
   return true;
 }
 
-static bool read_help(const option_spec *spec, const char *value, void *field, message *error)
-{
-  (void)spec, (void)value, (void)error;
-  *(bool *)field = true;
-  return true;
-}
-
 #define AT(field) offsetof(train_options, field)
 
 static const option_spec specs[] = {
@@ -180,7 +171,7 @@ static const option_spec specs[] = {
     {"x", read_text, AT(x), 0, 0, "FIELD", "x", "inputs: any numeric type and shape"},
     {"y", read_text, AT(y), 0, 0, "FIELD", "y", "class labels: integers from 0"},
     {"json", read_text, AT(json), 0, 0, "FILE", NULL, "write the results to FILE; - is standard output"},
-    {"help", read_help, AT(help), 0, 0, NULL, NULL, "print this"},
+    {"help", NULL, 0, 0, 0, NULL, NULL, "print this; also -h"},
 };
 
 enum { N_SPECS = sizeof specs / sizeof *specs };
@@ -194,16 +185,19 @@ static bool read_words(int argc, char **argv, train_options *options, message *e
 {
   struct option table[N_SPECS + 1] = {{0}};
   for (int s = 0; s < N_SPECS; s++)
-    table[s] = (struct option){specs[s].name, specs[s].placeholder ? required_argument : no_argument, NULL, s + 256};
+    table[s] = (struct option){specs[s].name, specs[s].read ? required_argument : no_argument, NULL,
+                               specs[s].read ? s + 256 : 'h'};
   optind = 1;
   opterr = 0;
   int code;
-  while ((code = getopt_long(argc, argv, ":", table, NULL)) != -1) {
+  while ((code = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
     if (code == ':')
       return complain(error, "option '%s' needs a value", argv[optind - 1]);
     if (code == '?')
       return complain(error, "unknown option '%s'", argv[optind - 1]);
-    if (!set(&specs[code - 256], optarg, options, error))
+    if (code == 'h')
+      options->help = true;
+    else if (!set(&specs[code - 256], optarg, options, error))
       return false;
   }
   if (optind < argc)

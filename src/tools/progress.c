@@ -4,21 +4,39 @@
 #include <mpi.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/tool.h"
 
 static const double seconds_between = 0.2;
 
-void progress_begin(job_progress *progress, int rank, double total)
+/* Under mpirun standard error is a pipe even where the user sits at a terminal, which is then asked for by name. */
+static FILE *find_terminal(void)
 {
-  progress->speaks = rank == 0;
-  progress->terminal = rank == 0 && isatty(STDERR_FILENO);
+  struct stat info;
+  if (isatty(STDERR_FILENO))
+    return stderr;
+  return fstat(STDERR_FILENO, &info) == 0 && S_ISFIFO(info.st_mode) ? fopen("/dev/tty", "w") : NULL;
+}
+
+void progress_open(job_progress *progress, int rank)
+{
+  *progress = (job_progress){.speaks = rank == 0, .terminal = rank == 0 ? find_terminal() : NULL};
+}
+
+void progress_close(job_progress *progress)
+{
+  progress_clear(progress);
+  if (progress->terminal && progress->terminal != stderr)
+    fclose(progress->terminal);
+  progress->terminal = NULL;
+}
+
+void progress_begin(job_progress *progress, double total)
+{
   progress->started = MPI_Wtime();
-  progress->shown = 0;
   progress->total = total;
-  progress->done = 0;
-  progress->width = 0;
 }
 
 bool progress_due(const job_progress *progress)
@@ -45,17 +63,21 @@ void progress_show(job_progress *progress, const progress_state *state)
   write_left(progress, state->work, left, sizeof left);
   int width = snprintf(line, sizeof line, "%s  epoch %lld%s%s  keep %.0f %%%s", state->what, (long long)state->epoch,
                        epochs, loss, 100 * state->keep, left);
-  fprintf(stderr, "\r%s%*s", line, progress->width > width ? progress->width - width : 0, "");
-  fflush(stderr);
+  fprintf(progress->terminal, "\r%s%*s", line, progress->width > width ? progress->width - width : 0, "");
+  fflush(progress->terminal);
   progress->width = width;
   progress->shown = MPI_Wtime();
 }
 
 void progress_clear(job_progress *progress)
 {
-  if (progress->width > 0)
-    fprintf(stderr, "\r%*s\r", progress->width, "");
+  if (progress->width > 0) {
+    fprintf(progress->terminal, "\r%*s\r", progress->width, "");
+    fflush(progress->terminal);
+  }
   progress->width = 0;
+  /* Lines on standard error take a moment to reach the terminal through mpirun. */
+  progress->shown = MPI_Wtime();
 }
 
 void progress_line(job_progress *progress, double work, const char *format, ...)

@@ -1,13 +1,15 @@
-/* What rank 0 says on standard error while a job runs: one line rewritten on a terminal, else a line now and then. */
+/* What rank 0 says while a job runs: a line now and then on standard error, and on a terminal a line that is rewritten.
+ */
 #ifndef MSIFT_TOOLS_PROGRESS_H
 #define MSIFT_TOOLS_PROGRESS_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 typedef struct job_progress {
-  bool speaks;   /* this rank is 0 */
-  bool terminal; /* of those, standard error is a terminal */
+  bool speaks;    /* this rank is 0 */
+  FILE *terminal; /* NULL: none */
   double started, shown;
   double total, done; /* work of the job; the unit is the caller's */
   int width;          /* of the line on the terminal */
@@ -21,7 +23,11 @@ typedef struct progress_state {
   double work; /* of this arm, up to now */
 } progress_state;
 
-void progress_begin(job_progress *progress, int rank, double total);
+void progress_open(job_progress *progress, int rank);
+void progress_close(job_progress *progress);
+
+/* The work begins. */
+void progress_begin(job_progress *progress, double total);
 
 /* True where a state would be shown now; rate-limited, so that states are gathered only then. */
 bool progress_due(const job_progress *progress);

@@ -189,7 +189,7 @@ static int train_all(train_job *job)
       code = arm_check(&job->run, &job->data.train, a);
   }
   if (code == TOOL_OK) {
-    progress_begin(&job->progress, job->rank, total_work(job));
+    progress_begin(&job->progress, total_work(job));
     if (job->options.n_rates > 1)
       code = tune(job);
   }
@@ -267,9 +267,6 @@ static int check_job(train_job *job)
 static int start(train_job *job, int argc, char **argv)
 {
   char message[512];
-  MPI_Comm_rank(MPI_COMM_WORLD, &job->rank);
-  MPI_Comm_size(MPI_COMM_WORLD, &job->ranks);
-  progress_begin(&job->progress, job->rank, 0);
   if (!options_parse(argc, argv, &job->options, message, sizeof message))
     return refuse(job, message);
   if (job->options.help) {
@@ -292,7 +289,11 @@ int tool_train(int argc, char **argv)
   train_job job = {0};
   int provided;
   MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+  MPI_Comm_rank(MPI_COMM_WORLD, &job.rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &job.ranks);
+  progress_open(&job.progress, job.rank);
   int code = start(&job, argc, argv);
+  progress_close(&job.progress);
   MPI_Finalize();
   return code;
 }

@@ -19,7 +19,7 @@ enum { FIELDS = 2, WIDTH = 3 };
 /* A sample as the oracle expects it in a batch. */
 struct sample {
   int64_t id, epoch;
-  float loss, probability;
+  float loss, probability, weight;
   int rank; /* that scored it */
 };
 
@@ -106,7 +106,7 @@ static inline void samples_add(struct samples *s, struct sample sample)
 struct oracle {
   struct samples accepted;
   struct samples cuts; /* id: end of the batch; epoch: in which it is trained */
-  int64_t carried, dropped, rejected, candidates, scored;
+  int64_t carried, dropped, rejected, outliers, candidates, scored;
 };
 
 struct deciding {
@@ -126,7 +126,7 @@ static inline void oracle_round(const struct world *w, struct oracle *o, struct 
 
   for (int64_t q = begin; q < end; q++) {
     struct sample s = {.id = msift_order_id(order, q), .epoch = order->epoch, .rank = (int)(q % lanes % w->ranks)};
-    uint64_t threshold;
+    struct msift_verdict verdict;
 
     s.loss = scored ? world_loss(w, s.id, s.epoch) : NAN;
     if (scored && !isfinite(s.loss)) {
@@ -135,9 +135,11 @@ static inline void oracle_round(const struct world *w, struct oracle *o, struct 
     }
     if (scored)
       seen[n_seen++] = (struct msift_seen){d->history.end + q - begin, s.loss};
-    threshold = sifting ? msift_decider_threshold(&d->decider, s.loss) : MSIFT_CERTAIN;
-    s.probability = msift_probability(threshold);
-    if (msift_accept(w->config.seed, s.epoch, s.id, threshold))
+    verdict = sifting ? msift_decide(&d->decider, s.loss, s.id, s.epoch) : msift_accept_all();
+    s.probability = msift_probability(verdict.threshold);
+    s.weight = verdict.weight;
+    o->outliers += verdict.outlier;
+    if (msift_accept(w->config.seed, s.epoch, s.id, verdict.threshold))
       samples_add(&o->accepted, s);
   }
   o->candidates += end - begin;
@@ -190,8 +192,13 @@ static inline struct oracle oracle_run(const struct world *w, int64_t epochs)
     for (int64_t begin = 0, end; begin < w->n; begin = end) {
       int64_t formed = c->repeat_delay_per_epoch ? o.cuts.n - before : o.cuts.n, had = o.accepted.n;
       int64_t delay = c->sift_delay > formed ? c->sift_delay - formed : 0;
-      int scored = policy->scored && delay <= (c->loss_history_length + batch - 1) / batch;
-      int sifting = delay == 0 && (!policy->scored || msift_history_full(&d->history));
+      int paused = o.cuts.n % c->sift_every != 0 ||
+                   (c->full_data_tail > 0 &&
+                    ((double)e + (double)begin / (double)w->n) / (double)c->epochs >= 1 - c->full_data_tail);
+      int full = msift_history_full(&d->history);
+      int sifting = delay == 0 && !paused && (!policy->scored || full);
+      int filling = delay > 0 ? delay <= (c->loss_history_length + batch - 1) / batch : !full;
+      int scored = policy->scored && (sifting || filling);
 
       end = begin + (sifting ? size : batch);
       end = end < w->n ? end : w->n;
@@ -247,7 +254,7 @@ static inline int64_t equal_count(const mpisift_batch *b)
 
     for (int k = 0; k < WIDTH; k++)
       same &= x[k] == field_value(b->ids[i], k);
-    good += same && b->weights[i] == 1 && (i == 0 || b->slots[i] > b->slots[i - 1]);
+    good += same && (i == 0 || b->slots[i] > b->slots[i - 1]);
   }
   return good;
 }
@@ -267,7 +274,8 @@ static inline void check_batch(const struct world *w, const struct oracle *o, in
     const struct sample *s = &o->accepted.at[begin + b->slots[i]];
 
     wrong += b->slots[i] < 0 || b->slots[i] >= n || s->id != b->ids[i] || s->epoch != b->epochs[i] ||
-             memcmp(&s->loss, &b->losses[i], sizeof s->loss) != 0 || s->probability != b->probabilities[i];
+             memcmp(&s->loss, &b->losses[i], sizeof s->loss) != 0 || s->probability != b->probabilities[i] ||
+             s->weight != b->weights[i];
   }
   CU_ASSERT_EQUAL(wrong, 0);
   for (int64_t i = b->valid; i < b->n; i++)

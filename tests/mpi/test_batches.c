@@ -10,11 +10,12 @@ static void check_run_stats(const struct world *w, const struct oracle *o, mpisi
   CU_ASSERT_EQUAL(s.candidates, o->candidates);
   CU_ASSERT_EQUAL(s.scored, o->scored);
   CU_ASSERT_EQUAL(s.rejected, o->rejected);
+  CU_ASSERT_EQUAL(s.outliers, o->outliers);
   CU_ASSERT_EQUAL(s.accepted, o->accepted.n + o->dropped);
   CU_ASSERT_EQUAL(s.trained, last_cut(o));
   CU_ASSERT_EQUAL(s.dropped, o->dropped);
   CU_ASSERT_EQUAL(s.moved, moved);
-  CU_ASSERT_EQUAL(s.candidates, s.sifted_out + s.rejected + s.accepted);
+  CU_ASSERT_EQUAL(s.candidates, s.sifted_out + s.rejected + s.outliers + s.accepted);
   if (w->config.epochs > 0) {
     CU_ASSERT_EQUAL(s.carried_out, o->carried);
     CU_ASSERT_EQUAL(s.carried_in + s.accepted, s.trained + s.dropped + s.carried_out);
@@ -196,6 +197,73 @@ static void large_beta(void)
   run_both(w);
 }
 
+static void other_policies(void)
+{
+  struct world w = world_make("top", 1000, 24);
+
+  w.config.policy = "top";
+  w.config.keep = 0.3;
+  run_both(w);
+  w.config.policy = "absolute";
+  w.config.threshold = 1.5;
+  run_both(w);
+}
+
+static void modifiers(void)
+{
+  struct world w = world_make("modifiers", 1500, 24);
+
+  w.config.sift_every = 2;
+  w.config.full_data_tail = 0.3;
+  run_both(w);
+  w.config.sift_every = 1;
+  w.config.coverage_epochs = 3;
+  w.config.outlier_share = 0.05;
+  w.config.floor = 0.1;
+  run_both(w);
+  w.config.full_data_tail = 0;
+  w.config.unbiased_weights = w.config.weights_applied = true;
+  w.config.weight_clip = 5;
+  run_both(w);
+  w.config.policy = "random";
+  w.config.sift_delay = 7;
+  w.config.sift_every = 3;
+  run_both(w);
+}
+
+/* Every sample is trained at least once in the epochs of coverage, though its loss asks for it next to never. */
+static void covers_all_samples(void)
+{
+  struct world w = world_make("coverage", 600, 24);
+  mpisift_source source = world_source(&w);
+  mpisift_ctx *ctx = open_world();
+  mpisift_loader *loader = NULL;
+  mpisift_batch batch;
+  mpisift_status status = MPISIFT_OK;
+  int32_t trained[600] = {0};
+  int never = 0;
+
+  w.config.beta = 50;
+  w.config.coverage_epochs = 4;
+  w.config.epochs = 5; /* the first one fills the history, and does not count */
+  w.config.loss_history_length = 600;
+  w.config.end_of_epoch = MPISIFT_FLUSH;
+  CU_ASSERT_EQUAL(mpisift_loader_create(ctx, &w.config, &source, world_score, &w, &loader), MPISIFT_OK);
+  for (int epochs = 0; epochs < 5 && status >= 0; epochs += status == MPISIFT_END_OF_EPOCH) {
+    status = mpisift_loader_next(loader, &batch);
+    for (int64_t i = 0; status == MPISIFT_OK && epochs > 0 && i < batch.valid; i++)
+      trained[batch.ids[i]]++;
+  }
+  CU_ASSERT_EQUAL(status, MPISIFT_END_OF_EPOCH);
+  MPI_Allreduce(MPI_IN_PLACE, trained, 600, MPI_INT32_T, MPI_SUM, MPI_COMM_WORLD);
+  for (int i = 0; i < 600; i++)
+    never += trained[i] == 0;
+  CU_ASSERT_EQUAL(never, 0);
+  CU_ASSERT(mpisift_loader_stats(loader, MPISIFT_RUN).trained < 600 + 4 * 600 / 3);
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
 /* Losses are exp(4u - 2) with u uniform: the loss at which q^2 reaches p has u = sqrt(p). */
 static void thresholds_are_quantiles(void)
 {
@@ -226,4 +294,5 @@ TEST_MAIN("batches", {"relative policy, carry-over", relative_carries}, {"flush"
           {"all, without shuffle", takes_all_in_order}, {"sift delay", delays}, {"blocks and lanes", reads_in_blocks},
           {"few bad losses", rejects_few_bad_losses}, {"equal losses", equal_losses_still_sift},
           {"small data", small_data}, {"endless", never_ends}, {"beta 100", large_beta},
-          {"thresholds", thresholds_are_quantiles})
+          {"thresholds", thresholds_are_quantiles}, {"other policies", other_policies}, {"modifiers", modifiers},
+          {"coverage", covers_all_samples})

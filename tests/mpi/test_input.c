@@ -43,6 +43,16 @@ SPOIL(lanes_below_ranks, w->config.lanes = test_size == 1 ? -1 : test_size - 1)
 SPOIL(window_zero, w->config.window = 0)
 SPOIL(lag_negative, w->config.report_lag = -1)
 SPOIL(share_nan, w->config.bad_loss_share = NAN)
+SPOIL(threshold_negative, w->config.policy = "absolute"; w->config.threshold = -1)
+SPOIL(top_keep_zero, w->config.policy = "top"; w->config.keep = 0)
+SPOIL(every_zero, w->config.sift_every = 0)
+SPOIL(tail_one, w->config.full_data_tail = 1)
+SPOIL(tail_endless, w->config.full_data_tail = 0.1; w->config.epochs = 0)
+SPOIL(coverage_negative, w->config.coverage_epochs = -1)
+SPOIL(outliers_nan, w->config.outlier_share = NAN)
+SPOIL(floor_above_one, w->config.floor = 1.1)
+SPOIL(weights_not_applied, w->config.unbiased_weights = true)
+SPOIL(clip_below_one, w->config.weight_clip = 0.5)
 SPOIL(depth_two, w->config.pipeline_depth = 2)
 SPOIL(end_unknown, w->config.end_of_epoch = (mpisift_end)9)
 SPOIL(endless_flush, w->config.epochs = 0; w->config.end_of_epoch = MPISIFT_FLUSH)
@@ -86,6 +96,16 @@ static const struct bad bads[] = {
     {"window 0", window_zero, MPISIFT_ERR_ARG, "config.window is 0"},
     {"negative lag", lag_negative, MPISIFT_ERR_ARG, "config.report_lag is -1"},
     {"bad loss share NaN", share_nan, MPISIFT_ERR_ARG, "config.bad_loss_share is nan"},
+    {"negative threshold", threshold_negative, MPISIFT_ERR_ARG, "config.threshold is -1"},
+    {"top keep 0", top_keep_zero, MPISIFT_ERR_ARG, "config.keep is 0"},
+    {"sift every 0", every_zero, MPISIFT_ERR_ARG, "config.sift_every is 0"},
+    {"tail of 1", tail_one, MPISIFT_ERR_ARG, "config.full_data_tail is 1"},
+    {"tail of an endless run", tail_endless, MPISIFT_ERR_ARG, "config.full_data_tail is 0.1, but an endless"},
+    {"negative coverage", coverage_negative, MPISIFT_ERR_ARG, "config.coverage_epochs is -1"},
+    {"outliers NaN", outliers_nan, MPISIFT_ERR_ARG, "config.outlier_share is nan"},
+    {"floor above 1", floor_above_one, MPISIFT_ERR_ARG, "config.floor is 1.1"},
+    {"weights not applied", weights_not_applied, MPISIFT_ERR_ARG, "set weights_applied"},
+    {"clip below 1", clip_below_one, MPISIFT_ERR_ARG, "config.weight_clip is 0.5"},
     {"depth 2", depth_two, MPISIFT_ERR_ARG, "config.pipeline_depth is 2"},
     {"unknown end", end_unknown, MPISIFT_ERR_ARG, "config.end_of_epoch is 9"},
     {"endless flush", endless_flush, MPISIFT_ERR_ARG, "config.epochs is 0"},
@@ -178,7 +198,7 @@ static void null_arguments(void)
 {
   struct world w = world_make("null", 100, 24);
   mpisift_source source = world_source(&w);
-  mpisift_ctx *ctx = open_world();
+  mpisift_ctx *ctx = NULL;
   mpisift_loader *loader = NULL;
   mpisift_batch batch;
   char message[200] = "";

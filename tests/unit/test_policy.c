@@ -189,13 +189,13 @@ static void probability_is_the_mean_of_powers(void)
 
       config.beta = betas[b];
       expected = integrate(config.beta, low, high);
-      p = policy->probability(&config, low, high);
+      p = policy->probability(&config, 0, low, high);
       wrong += !(fabs(p - expected) <= 1e-4 * expected + 1e-6) || p < 0 || p > 1;
-      wrong += fabs(policy->probability(&config, low, low) - pow(low, config.beta)) > 1e-12;
+      wrong += fabs(policy->probability(&config, 0, low, low) - pow(low, config.beta)) > 1e-12;
     }
   CU_ASSERT_EQUAL(wrong, 0);
-  CU_ASSERT_EQUAL(policy->probability(&config, 0, 0), 0);
-  CU_ASSERT_EQUAL(policy->probability(&config, 1, 1), 1);
+  CU_ASSERT_EQUAL(policy->probability(&config, 0, 0, 0), 0);
+  CU_ASSERT_EQUAL(policy->probability(&config, 0, 1, 1), 1);
 }
 
 static void blind_policies(void)
@@ -425,6 +425,102 @@ static void random_numbers_are_philox(void)
   CU_ASSERT_NOT_EQUAL(msift_random(1, MSIFT_STREAM_ACCEPT, 2, 3), msift_random(2, MSIFT_STREAM_ACCEPT, 2, 3));
 }
 
+/* The share of `top` comes out for every distribution, ties across the line included. */
+static void top_keeps_its_share(void)
+{
+  static const double shares[] = {0.1, 0.25, 0.5, 0.9};
+  static const draw_fn draws[] = {draw_lognormal, draw_equal, draw_ties, draw_zeros};
+
+  for (size_t k = 0; k < 4; k++)
+    for (size_t j = 0; j < 4; j++) {
+      struct sifter *s = sifter_new("top", 1, 4000);
+      struct draw d = {(uint64_t)(10 * k + j + 1)}, again = d;
+      double sum = 0;
+
+      s->config.keep = shares[k];
+      sifter_learn_draws(s, &d, draws[j], 4000);
+      for (int i = 0; i < 4000; i++)
+        sum += msift_probability(msift_decider_threshold(&s->decider, draws[j](&again)));
+      CU_ASSERT_DOUBLE_EQUAL(sum / 4000, shares[k], 1e-6);
+      CU_ASSERT_EQUAL(s->decider.policy->keep(&s->config), shares[k]);
+      sifter_free(s);
+    }
+}
+
+static void absolute_looks_at_the_loss(void)
+{
+  struct sifter *s = sifter_new("absolute", 1, 100);
+  struct draw d = {UINT64_C(5)};
+
+  s->config.threshold = 1.2345;
+  sifter_learn_draws(s, &d, draw_lognormal, 100);
+  CU_ASSERT_EQUAL(msift_decider_threshold(&s->decider, 1.2344F), 0);
+  CU_ASSERT_EQUAL(msift_decider_threshold(&s->decider, 1.2346F), MSIFT_CERTAIN);
+  CU_ASSERT_DOUBLE_EQUAL(msift_decider_loss_at(&s->decider, 0.5), 1.2345, 0.02);
+  sifter_free(s);
+}
+
+/* Coverage beats outliers, outliers beat policy and floor, the floor raises the policy, and weights are of what
+ * results. */
+static void modifiers_have_an_order(void)
+{
+  struct sifter *s = sifter_new("relative", 3, 4000);
+  struct draw d = {UINT64_C(6)};
+  struct msift_verdict v;
+  int64_t covered = 0;
+
+  sifter_learn_draws(s, &d, draw_lognormal, 4000);
+  s->config.floor = 0.25;
+  s->config.unbiased_weights = true;
+  v = msift_decide(&s->decider, 1e-3F, 1, 0);
+  CU_ASSERT(v.threshold == MSIFT_CERTAIN / 4 && v.weight == 4 && !v.outlier);
+  s->config.weight_clip = 2.5;
+  CU_ASSERT_EQUAL(msift_decide(&s->decider, 1e-3F, 1, 0).weight, 2.5F);
+  v = msift_decide(&s->decider, 1e3F, 1, 0);
+  CU_ASSERT(v.threshold > MSIFT_CERTAIN / 100 * 99 && v.weight < 1.01F);
+  s->config.outlier_share = 0.01;
+  v = msift_decide(&s->decider, 1e3F, 1, 0);
+  CU_ASSERT(v.threshold == 0 && v.outlier);
+  CU_ASSERT(!msift_decide(&s->decider, 1, 1, 0).outlier);
+  s->config.coverage_epochs = 3;
+  for (int64_t id = 0; id < 3000; id++) {
+    int epochs = 0;
+
+    for (int64_t epoch = 0; epoch < 3; epoch++)
+      epochs += msift_decide(&s->decider, 1e3F, id, epoch).threshold == MSIFT_CERTAIN;
+    CU_ASSERT_EQUAL(epochs, 1);
+    covered += msift_decide(&s->decider, 1e3F, id, 0).threshold == MSIFT_CERTAIN;
+  }
+  CU_ASSERT(covered > 850 && covered < 1150);
+  sifter_free(s);
+}
+
+/* With weights 1/p the weighted sum over accepted samples is that over candidates, within its standard error. */
+static void weights_are_unbiased(void)
+{
+  enum { N = 200000 };
+  struct sifter *s = sifter_new("relative", 1, 4000);
+  struct draw d = {UINT64_C(7)};
+  double all = 0, weighted = 0, variance = 0;
+
+  sifter_learn_draws(s, &d, draw_lognormal, 4000);
+  s->config.floor = 0.05;
+  s->config.unbiased_weights = true;
+  for (int64_t id = 0; id < N; id++) {
+    float loss = draw_lognormal(&d);
+    struct msift_verdict v = msift_decide(&s->decider, loss, id, 0);
+    double p = msift_probability(v.threshold), value = sin((double)loss) + loss;
+
+    CU_ASSERT_DOUBLE_EQUAL(v.weight * p, 1, 1e-6);
+    all += value;
+    weighted += msift_accept(11, 0, id, v.threshold) ? (double)v.weight * value : 0;
+    variance += value * value * (1 - p) / p;
+  }
+  CU_ASSERT_DOUBLE_EQUAL(weighted, all, 4 * sqrt(variance));
+  CU_ASSERT(sqrt(variance) < 0.01 * all);
+  sifter_free(s);
+}
+
 TEST_MAIN("policy", {"relative keeps its share", relative_keeps_its_share},
           {"mean probability is exact", mean_probability_is_exact},
           {"thresholds follow percentiles", thresholds_follow_percentiles},
@@ -432,6 +528,8 @@ TEST_MAIN("policy", {"relative keeps its share", relative_keeps_its_share},
           {"all keeps everything", all_keeps_everything}, {"thresholds are in range", thresholds_are_in_range},
           {"an empty history accepts", an_empty_history_accepts}, {"refreshes", refreshes},
           {"loss at a probability", loss_at_probability}, {"bad settings", bad_settings},
+          {"top keeps its share", top_keeps_its_share}, {"absolute looks at the loss", absolute_looks_at_the_loss},
+          {"modifiers have an order", modifiers_have_an_order}, {"weights are unbiased", weights_are_unbiased},
           {"unknown name", unknown_name}, {"acceptance is pure", acceptance_is_pure},
           {"acceptance is independent", acceptance_is_independent},
           {"random numbers are Philox", random_numbers_are_philox})
