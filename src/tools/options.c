@@ -150,7 +150,7 @@ static const option_spec specs[] = {
     {"arms", read_arms, 0, 0, 0, "LIST", "full,sifted,shortened,random", "what to train and compare"},
     {"seeds", read_whole, AT(seeds), 1, 10000, "K", "1", "runs of each arm, with seeds 1 to K"},
     {"epochs", read_whole, AT(epochs), 1, 1e6, "E", "10", "epochs of full training"},
-    {"sift-epochs", read_whole, AT(sift_epochs), 1, 1e6, "E", "8", "epochs of candidates of sifted training"},
+    {"sift-epochs", read_whole, AT(sift_epochs), 1, 1e6, "E", "7", "epochs of candidates of sifted training"},
     {"policy", read_text, AT(policy), 0, 0, "NAME", "relative", "how sifted training chooses"},
     {"beta", read_real, AT(beta), 1e-3, 1e3, "B", "3", "relative: keeps 1/(1+B) of the candidates"},
     {"history", read_whole, AT(history), 1, 1e9, "N", "4096", "losses in the loss history, of all ranks"},
