@@ -7,7 +7,9 @@
 
 double arm_expected_keep(const train_options *options)
 {
-  return strcmp(options->policy, "relative") == 0 ? 1 / (1 + options->beta) : 1;
+  if (strcmp(options->policy, "relative") == 0)
+    return 1 / (1 + options->beta);
+  return strcmp(options->policy, "all") == 0 ? 1 : options->keep;
 }
 
 /* A rank's candidates of a typical round, so that scoring them is one large product. */
@@ -29,8 +31,8 @@ static void configure(const trainer *run, const arm_plan *plan, mpisift_config *
   mpisift_config_init(config, sizeof *config);
   config->policy = plan->arm == ARM_SIFTED ? options->policy : policies[plan->arm];
   config->beta = options->beta;
-  if (plan->arm == ARM_RANDOM)
-    config->keep = plan->keep;
+  config->keep = plan->arm == ARM_RANDOM ? plan->keep : options->keep;
+  config->threshold = options->threshold;
   if (plan->arm == ARM_SIFTED)
     config->sift_delay = options->sift_delay;
   config->loss_history_length = options->history;

@@ -153,6 +153,8 @@ static const option_spec specs[] = {
     {"sift-epochs", read_whole, AT(sift_epochs), 1, 1e6, "E", "7", "epochs of candidates of sifted training"},
     {"policy", read_text, AT(policy), 0, 0, "NAME", "relative", "how sifted training chooses"},
     {"beta", read_real, AT(beta), 1e-3, 1e3, "B", "3", "relative: keeps 1/(1+B) of the candidates"},
+    {"keep", read_real, AT(keep), 1e-3, 1, "SHARE", "0.25", "top and random: share of the candidates kept"},
+    {"threshold", read_real, AT(threshold), 0, 1e30, "LOSS", "0.1", "absolute: least loss that is accepted"},
     {"history", read_whole, AT(history), 1, 1e9, "N", "4096", "losses in the loss history, of all ranks"},
     {"sift-delay", read_whole, AT(sift_delay), 0, 1e12, "STEPS", "0", "steps before sifting begins"},
     {"pipeline-depth", read_whole, AT(pipeline_depth), 0, 1, "D", "0", "1: sifting overlaps the training step"},

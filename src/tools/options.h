@@ -21,7 +21,7 @@ typedef struct train_options {
   const char *policy, *train_group, *test_group, *x, *y;
   bool arms[N_ARMS];
   int64_t seeds, epochs, sift_epochs, history, sift_delay, batch, pipeline_depth;
-  double beta, momentum, weight_decay, clip, warmup;
+  double beta, keep, threshold, momentum, weight_decay, clip, warmup;
   int n_hidden, hidden[MLP_MAX_HIDDEN];
   int n_rates;
   double rates[OPTIONS_MAX_RATES];

@@ -117,8 +117,15 @@ static void print_heading(const result_set *found, FILE *to)
   fprintf(to, "hidden");
   for (int l = 0; l < options->n_hidden; l++)
     fprintf(to, "%c%d", l > 0 ? ',' : ' ', options->hidden[l]);
-  fprintf(to, "; policy %s, beta %g; budget %s; mean of %lld seed%s\n\n", options->policy, options->beta,
-          options->wall_budget ? "wall time" : "cost", (long long)options->seeds, options->seeds > 1 ? "s" : "");
+  fprintf(to, "; policy %s", options->policy);
+  if (strcmp(options->policy, "relative") == 0)
+    fprintf(to, ", beta %g", options->beta);
+  else if (strcmp(options->policy, "absolute") == 0)
+    fprintf(to, ", threshold %g", options->threshold);
+  else if (strcmp(options->policy, "all") != 0)
+    fprintf(to, ", keep %g", options->keep);
+  fprintf(to, "; budget %s; mean of %lld seed%s\n\n", options->wall_budget ? "wall time" : "cost",
+          (long long)options->seeds, options->seeds > 1 ? "s" : "");
 }
 
 /* One line of the table: a figure of every arm, times `factor`. */
@@ -265,6 +272,8 @@ static void json_settings(const result_set *found, FILE *to)
       {"sift_epochs", (double)options->sift_epochs},
       {"batch", (double)options->batch},
       {"beta", options->beta},
+      {"keep", options->keep},
+      {"threshold", options->threshold},
       {"history", (double)options->history},
       {"sift_delay", (double)options->sift_delay},
       {"pipeline_depth", (double)options->pipeline_depth},

@@ -28,6 +28,7 @@ key() {
 }
 
 file=$data/shuttle.h5
+manual=$data/../../doc/mpisift.1
 short="--epochs 1 --sift-epochs 1 --history 1024 --hidden 16 --lr 0.05 --batch 128"
 
 # shellcheck disable=SC2086  # a list of options
@@ -68,12 +69,29 @@ ranks 1 "$file" $short --arms full,sifted --json - --lr 0.01,0.05 --pipeline-dep
 result $? "a choice of learning rates, JSON on standard output"
 same "the rate chosen is one of them" 1 "$(key json sifted lr | grep -cE '^0\.0(1|5)')"
 
+for policy in top absolute random; do
+  # shellcheck disable=SC2086
+  ranks 2 "$file" $short --arms full,sifted --policy $policy --keep 0.4 --threshold 0.2 --json $policy.json >out 2>err
+  result $? "policy $policy"
+done
+same "top and random keep their share" 2 \
+  "$(for policy in top random; do key $policy.json sifted samples_trained_mean; done |
+    awk '$1 > 0.3 * 49300 && $1 < 0.5 * 49300 { n++ } END { print n }')"
+
 ranks 2 --help >out 2>err
 result $? "--help"
+awk '/^  --/ && sub(/\)$/, "") { option = $1; sub(/.*\(/, ""); print option, $0 }' out >defaults
+while read -r option default; do
+  grep -qxE "\.It Fl ${option#-} Ar [A-Z]+ Pq $default" "$manual"
+  result $? "the manual knows $option, $default"
+done <defaults
+same "options with defaults" 1 "$(($(wc -l <defaults) > 15))"
 refuses_train 2 "" "$file" --nosuch
 refuses_train 2 "batch" "$file" --batch 0
 refuses_train 2 "beta" "$file" --beta 0
 refuses_train 2 "beta" "$file" --beta nan
+refuses_train 2 "keep" "$file" --keep 1.5
+refuses_train 2 "threshold" "$file" --threshold -1
 refuses_train 2 "epochs" "$file" --epochs -3
 refuses_train 2 "seeds" "$file" --seeds x
 refuses_train 2 "history" "$file" --history 0
