@@ -22,3 +22,15 @@ const struct msift_policy *msift_policy_find(const char *name, struct msift_erro
   msift_error_set(error, MPISIFT_ERR_ARG, "config.policy: no policy is called '%.64s'; choose one of: %s", name, names);
   return NULL;
 }
+
+mpisift_status msift_policy_check_keep(const mpisift_config *config, struct msift_error *error)
+{
+  if (!(config->keep > 0 && config->keep <= 1))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.keep is %g; it must be in (0, 1]", config->keep);
+  return MPISIFT_OK;
+}
+
+double msift_policy_keep(const mpisift_config *config)
+{
+  return config->keep;
+}

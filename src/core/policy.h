@@ -28,6 +28,10 @@ extern const struct msift_policy msift_policy_random;
 extern const struct msift_policy msift_policy_relative;
 extern const struct msift_policy msift_policy_top;
 
+/* `check` and `keep` of the policies that keep the share config->keep. */
+mpisift_status msift_policy_check_keep(const mpisift_config *config, struct msift_error *error);
+double msift_policy_keep(const mpisift_config *config);
+
 /* The policy of a name; NULL with an error that lists the names. */
 const struct msift_policy *msift_policy_find(const char *name, struct msift_error *error);
 
