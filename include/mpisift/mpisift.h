@@ -83,8 +83,8 @@ typedef struct mpisift_hooks {
  * \param [out] message  Buffer of the caller for the error text, since no context exists then. May be NULL.
  * \param [in]  size     Bytes of \a message.
  * \param [out] ctx      The new context; NULL on error. Released with mpisift_close().
- * \return ERR_STATE if MPI is not initialised or already finalised (local), ERR_THREAD (local), ERR_ARG, ERR_MEMORY,
- * ERR_MPI.
+ * \return ERR_STATE if MPI is not initialised or already finalised (local), ERR_THREAD (local), ERR_ARG (local where
+ * team or its comm is NULL), ERR_MEMORY, ERR_MPI.
  */
 mpisift_status mpisift_open(const mpisift_team *team, const mpisift_hooks *hooks, char *message, size_t size,
                             mpisift_ctx **ctx);
@@ -187,10 +187,10 @@ typedef struct mpisift_dataset mpisift_dataset;
  * \param [in]  group        Such as "/train"; NULL for "/".
  * \param [in]  names        The fields wanted, [n_names]; NULL for all data sets of the group, by name.
  * \param [in]  n_names      0 with NULL.
- * \param [in]  cache_bytes  Memory for chunks on this rank; 0 for 256 MiB. A data set that fits is read once.
- * \param [out] dataset      NULL on error. Released with mpisift_dataset_close().
- * \return ERR_IO (missing, truncated, not HDF5, no such group or field), ERR_DATA (lengths differ, zero rows,
- *         unsupported type or shape), ERR_ARG, ERR_MEMORY.
+ * \param [in]  cache_bytes  Memory for chunks on this rank; 0 for 512 MiB. A data set that fits is read once; else
+ * there should be room for lanes / replicas × window chunks, or chunks are read again and again. \param [out] dataset
+ * NULL on error. Released with mpisift_dataset_close(). \return ERR_IO (missing, truncated, not HDF5, no such group or
+ * field), ERR_DATA (lengths differ, zero rows, unsupported type or shape), ERR_ARG, ERR_MEMORY.
  */
 mpisift_status mpisift_dataset_open(mpisift_ctx *ctx, const char *path, const char *group, const char *const *names,
                                     int n_names, size_t cache_bytes, mpisift_dataset **dataset);
@@ -221,7 +221,8 @@ typedef struct mpisift_config {
   double beta;        /**< relative: p = q^beta with q the loss's percentile; > 0; keeps 1/(1+beta). Default 1 */
   double keep;        /**< top, random: share kept; in (0, 1]. Default 0.5 */
   double threshold;   /**< absolute: the least loss that is accepted; >= 0. Default 0 */
-  int64_t loss_history_length; /**< scored candidates of all ranks in the loss history. Default 4096 */
+  int64_t loss_history_length; /**< candidates of all ranks, scored last, in the loss history; places of rejected ones
+                                    and of streams that have ended count. Default 4096 */
   int64_t sift_delay; /**< training steps before sifting starts; all candidates are accepted until then. Default 0 */
   bool repeat_delay_per_epoch; /**< the delay holds in each epoch again */
 
@@ -231,7 +232,7 @@ typedef struct mpisift_config {
                               no */
   double outlier_share;    /**< the highest share of losses is never accepted, for label noise; in [0, 1). Default 0 */
   double floor;            /**< least probability of acceptance, but for outliers; in [0, 1]. Default 0 */
-  bool unbiased_weights;   /**< weights are 1/p, so that weighted means over accepted samples are those over candidates;
+  bool unbiased_weights;   /**< weights are 1/p: weighted sums over accepted samples estimate sums over candidates;
                                 needs weights_applied */
   double weight_clip;      /**< largest such weight, >= 1; 0: no limit. Default 0 */
 
@@ -270,22 +271,23 @@ void mpisift_config_init(mpisift_config *config, size_t size);
 typedef struct mpisift_loader mpisift_loader;
 
 /** A batch, a micro-batch, or the candidates handed to a score callback: a struct of arrays.
- * The library owns the memory. A loader's arrays have the same addresses in every step, and hold a batch until the
- * next call of mpisift_loader_next() or mpisift_loader_fail(). */
+ * The library owns the memory. The arrays of a loader's batches have the same addresses in every step, and hold a batch
+ * until the next call of mpisift_loader_next() or mpisift_loader_fail(). */
 typedef struct mpisift_batch {
   int64_t n;        /**< rows; the replica's quota */
   int64_t valid;    /**< the first `valid` rows are samples, the rest is padding */
-  int64_t global_n; /**< samples of all replicas in this step, the divisor of a mean loss */
+  int64_t global_n; /**< samples of all replicas in this step: the divisor of a mean loss, but with
+                                     unbiased_weights, where it is the sum of all replicas' weights */
   int64_t serial;   /**< ticket for mpisift_loader_report(); 0, 1, 2 … over the run */
   int64_t epoch;    /**< epoch in which the batch is trained, from 0 */
   int n_fields;
   const mpisift_field *fields;    /**< [n_fields] */
   void *data[MPISIFT_MAX_FIELDS]; /**< data[f]: [n][field f]; the caller may overwrite it */
   const int64_t *ids;             /**< [n]; −1 in padding */
-  const int64_t *slots;           /**< [n]; place in the global batch, ascending; NULL in candidates */
+  const int64_t *slots;           /**< [n]; place in the global batch, ascending; −1 in padding; NULL in candidates */
   const int64_t *epochs;      /**< [n]; epoch in which the sample was drawn: less than `epoch` if carried over; NULL in
                                   candidates, which are all of `epoch` */
-  const float *losses;        /**< [n]; as scored; NaN where not scored; NULL in candidates */
+  const float *losses;        /**< [n]; as scored; NaN where not scored, 0 in padding; NULL in candidates */
   const float *probabilities; /**< [n]; of acceptance; NULL in candidates */
   const float *weights;       /**< [n]; factor for the sample's loss; 0 in padding; NULL in candidates */
 } mpisift_batch;
@@ -326,7 +328,7 @@ mpisift_status mpisift_loader_next(mpisift_loader *loader, mpisift_batch *batch)
 
 /** Tell the peers that this rank's own work failed, in place of its next call of mpisift_loader_next().
  * Collective with the peers' mpisift_loader_next(), in which it takes part (score callbacks included, on padding).
- * At depth 0 that call of the peers returns ERR_USER with \a message; at depth 1 the one after it does.
+ * That call of the peers returns ERR_USER with \a message, at each pipeline depth.
  * \return ERR_USER; or another error, if the round failed otherwise too. */
 mpisift_status mpisift_loader_fail(mpisift_loader *loader, const char *message);
 
@@ -380,14 +382,15 @@ typedef struct mpisift_stats {
   int64_t zooms;       /**< times the loss histogram was rescaled */
   uint64_t id_hash;    /**< sum modulo 2^64 of the hashes of the ids of all candidates of the run, as of the last epoch
                             that ended; that of all outcomes is the same, which is checked at each such end */
-  double threshold_loss[3]; /**< loss at which the probability of acceptance reaches 0.1, 0.5, 0.9, by the current
-                                 history; NaN until the history is full or where no loss reaches it */
-  double trained_loss;      /**< mean of reported losses; NaN where none were reported */
-  double read_s;            /**< seconds in reading, */
-  double score_s;           /**< in the score callback, */
-  double decide_s;          /**< in decisions and statistics, */
-  double exchange_s;        /**< in packing, moving and unpacking samples, */
-  double wait_s;            /**< and in waiting for peers in the round's collective */
+  double threshold_loss[3]; /**< loss at which the policy's probability reaches 0.1, 0.5, 0.9, modifiers aside, by the
+                               current history; NaN until the history is full or where no loss reaches it */
+  double
+      trained_loss; /**< mean of reported losses, each rounded to 2^-24 and cut at 2^23; NaN where none were reported */
+  double read_s;    /**< seconds in reading, */
+  double score_s;   /**< in the score callback, */
+  double decide_s;  /**< in decisions and statistics, */
+  double exchange_s; /**< in packing, moving and unpacking samples, */
+  double wait_s;     /**< and in waiting for peers in the round's collective */
 } mpisift_stats;
 
 /** Statistics of the last step, the epoch (the running one, or the one that just ended) or the run. Not collective. */

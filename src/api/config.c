@@ -54,6 +54,9 @@ static mpisift_status check_numbers(const mpisift_config *c, struct msift_error 
   if (c->loss_history_length > UINT32_MAX / 2)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.loss_history_length is %lld; at most %u is possible",
                            (long long)c->loss_history_length, UINT32_MAX / 2);
+  if (c->report_lag > 1 << 20)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.report_lag is %lld; at most %d is possible",
+                           (long long)c->report_lag, 1 << 20);
   if (c->pipeline_depth < 0 || c->pipeline_depth > 1)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.pipeline_depth is %d; 0 and 1 are possible",
                            c->pipeline_depth);

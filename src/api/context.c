@@ -106,26 +106,42 @@ static void warn_of_lone_ranks(const mpisift_ctx *ctx)
               tasks);
 }
 
-static mpisift_status open_context(const mpisift_team *team, const mpisift_hooks *hooks, struct msift_error *error,
-                                   mpisift_ctx **ctx)
+/* The team is there: from here on failures are agreed. */
+static mpisift_status make_context(const struct msift_team *team, const struct msift_memory *memory,
+                                   const mpisift_hooks *hooks, struct msift_error *error, mpisift_ctx **ctx)
 {
-  mpisift_ctx *c;
+  mpisift_ctx *c = ctx == NULL ? NULL : calloc(1, sizeof *c);
 
-  MSIFT_TRY(check_mpi(error, "mpisift_open"));
-  if (team == NULL || ctx == NULL || team->comm == MPI_COMM_NULL)
-    return msift_error_set(error, MPISIFT_ERR_ARG, "mpisift_open: team, team.comm or ctx is NULL");
-  c = calloc(1, sizeof *c);
-  if (c == NULL)
-    return msift_error_set(error, MPISIFT_ERR_MEMORY, "mpisift_open: cannot allocate %zu bytes", sizeof *c);
-  if (msift_team_open(&c->team, team, &c->memory, error) != MPISIFT_OK) {
+  if (ctx == NULL)
+    msift_error_set(error, MPISIFT_ERR_ARG, "mpisift_open: ctx is NULL");
+  else if (c == NULL)
+    msift_error_set(error, MPISIFT_ERR_MEMORY, "mpisift_open: cannot allocate %zu bytes", sizeof *c);
+  if (msift_team_agree(team, error) != MPISIFT_OK) {
     free(c);
     return error->status;
   }
+  c->team = *team;
+  c->memory = *memory;
   if (hooks != NULL)
     c->hooks = *hooks;
   warn_of_lone_ranks(c);
   *ctx = c;
   return MPISIFT_OK;
+}
+
+static mpisift_status open_context(const mpisift_team *asked, const mpisift_hooks *hooks, struct msift_error *error,
+                                   mpisift_ctx **ctx)
+{
+  struct msift_memory memory = {0};
+  struct msift_team team;
+
+  MSIFT_TRY(check_mpi(error, "mpisift_open"));
+  if (asked == NULL || asked->comm == MPI_COMM_NULL)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "mpisift_open: team or team.comm is NULL");
+  MSIFT_TRY(msift_team_open(&team, asked, &memory, error));
+  if (make_context(&team, &memory, hooks, error, ctx) != MPISIFT_OK)
+    msift_team_close(&team, &memory);
+  return error->status;
 }
 
 mpisift_status mpisift_open(const mpisift_team *team, const mpisift_hooks *hooks, char *message, size_t size,
@@ -147,7 +163,9 @@ mpisift_status mpisift_close(mpisift_ctx **ctx)
 
   if (c == NULL)
     return MPISIFT_OK;
-  if (c->busy || c->children > 0)
+  if (c->busy)
+    return msift_enter(c, "mpisift_close");
+  if (c->children > 0)
     return msift_error_set(msift_error_begin(c), MPISIFT_ERR_STATE,
                            "mpisift_close: %d loaders and data sets are alive; release them first", c->children);
   if (mpi_runs())

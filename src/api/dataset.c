@@ -3,7 +3,7 @@
 #include "api/source.h"
 #include "io/dataset.h"
 
-enum { DEFAULT_CACHE = 256 << 20 };
+enum { DEFAULT_CACHE = 512 << 20 };
 
 struct mpisift_dataset {
   mpisift_ctx *ctx;

@@ -41,7 +41,7 @@ static void drop_pool(mpisift_loader *l)
   l->run.pooled = 0;
 }
 
-enum { FAILED, HASH_IN, HASH_OUT, N_IN, N_OUT, N_SUMS };
+enum { FAILED, HASH_IN, HASH_OUT, N_IN, N_OUT, REPORTED, REPORT_SUM, N_SUMS };
 
 /* All that came in has found its end or waits in the pool: asked of numbers and hashes of ids, over all ranks. */
 static mpisift_status close_books(mpisift_loader *l, uint64_t *sums)
@@ -56,6 +56,8 @@ static mpisift_status close_books(mpisift_loader *l, uint64_t *sums)
   sums[N_OUT] = l->books.n_out + (uint64_t)l->pool.records.n;
   for (int64_t i = 0; i < l->pool.records.n; i++)
     sums[HASH_OUT] += msift_mix((uint64_t)msift_pool_tag(&l->pool, i)->id + 1);
+  sums[REPORTED] = l->reported;
+  sums[REPORT_SUM] = (uint64_t)l->report_sum;
   MSIFT_TRY(msift_team_sum(&l->ctx->team, sums, N_SUMS, error));
   if (sums[FAILED] > 0)
     return msift_round_failed(l);
@@ -75,6 +77,10 @@ mpisift_status msift_epoch_end(mpisift_loader *l)
     return msift_error_set(&l->ctx->error, MPISIFT_ERR_DATA,
                            "epoch %lld: no sample was accepted; an endless run would hang", (long long)l->epoch);
   l->id_hash = sums[HASH_IN];
+  l->run.reported += (int64_t)sums[REPORTED];
+  l->run.report_sum += (double)(int64_t)sums[REPORT_SUM] / MSIFT_REPORT_ONE;
+  l->reported = 0;
+  l->report_sum = 0;
   if (l->config.end_of_epoch == MPISIFT_DROP)
     drop_pool(l);
   l->in_epoch = false;

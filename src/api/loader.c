@@ -201,9 +201,10 @@ static mpisift_status create(mpisift_ctx *ctx, const mpisift_config *config, con
   }
   if (msift_team_agree(&ctx->team, error) == MPISIFT_OK && compare(l, error) == MPISIFT_OK) {
     allocate(l, error);
-    if (msift_team_agree(&ctx->team, error) == MPISIFT_OK)
+    if (msift_team_agree(&ctx->team, error) == MPISIFT_OK) {
       msift_exchange_open(&l->exchange, &ctx->team, l->record_bytes, &ctx->memory, error);
-    msift_team_agree(&ctx->team, error);
+      msift_team_agree(&ctx->team, error);
+    }
   }
   if (error->status != MPISIFT_OK && l != NULL)
     release(&l);

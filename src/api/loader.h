@@ -122,7 +122,6 @@ struct mpisift_loader {
 
 mpisift_status msift_config_check(const mpisift_config *config, struct msift_error *error);
 /* Values that must agree between ranks, in a list of the caller; returns their number. */
-enum { MSIFT_MAX_SETTINGS = 40 };
 int msift_config_settings(const mpisift_config *config, struct msift_setting *settings);
 
 /* round.c: stage a round of new candidates, or one that only agrees: the work that can fail comes first, and its

@@ -19,22 +19,24 @@ static int64_t ready(const mpisift_loader *l)
   return l->exhausted && l->config.end_of_epoch == MPISIFT_FLUSH ? pooled : 0;
 }
 
-/* Bring a batch under way: OK, the end of the epoch, or an error. */
+/* Bring a batch under way: OK, the end of the epoch, or an error. An agreement begun in this call comes before any
+ * batch, so that no rank trains on it while another has failed. */
 static mpisift_status find_batch(mpisift_loader *l)
 {
-  while (!l->exchange_pending) {
-    if (ready(l) > 0 && l->agreed)
-      return msift_batch_begin(l, ready(l));
-    if (ready(l) > 0 || !l->exhausted) {
-      MSIFT_TRY(run_round(l, ready(l) == 0));
+  for (;;) {
+    bool have = l->exchange_pending || ready(l) > 0;
+
+    if ((have && !l->agreed) || (!have && !l->exhausted)) {
+      MSIFT_TRY(run_round(l, !have));
       continue;
     }
+    if (have)
+      return l->exchange_pending ? MPISIFT_OK : msift_batch_begin(l, ready(l));
     MSIFT_TRY(msift_epoch_end(l));
     if (l->config.epochs > 0)
       return MPISIFT_END_OF_EPOCH;
     msift_epoch_begin(l);
   }
-  return MPISIFT_OK;
 }
 
 /* Depth 1: set the next exchange and the next round going, for the time of the training step. */
@@ -58,9 +60,9 @@ static mpisift_status next(mpisift_loader *l, mpisift_batch *batch)
                            (long long)l->config.epochs);
   if (!l->in_epoch)
     msift_epoch_begin(l);
-  l->agreed = false;
   if (l->round_pending)
     MSIFT_TRY(msift_round_end(l));
+  l->agreed = false;
   status = find_batch(l);
   if (status != MPISIFT_OK)
     return status;
@@ -68,13 +70,13 @@ static mpisift_status next(mpisift_loader *l, mpisift_batch *batch)
   return l->config.pipeline_depth > 0 ? prefetch(l) : MPISIFT_OK;
 }
 
-/* Run one call with a failure of this rank in it until the peers are told. */
+/* Run a call with a failure of this rank in it. Where a peer's failure is told first, ours has served its purpose too.
+ */
 static mpisift_status fail(mpisift_loader *l)
 {
   mpisift_status status = next(l, NULL);
 
-  if (status == MPISIFT_OK && l->round_pending)
-    status = msift_round_end(l);
+  msift_error_clear(&l->failure);
   return status;
 }
 
@@ -112,8 +114,8 @@ void mpisift_loader_progress(mpisift_loader *loader)
   if (loader == NULL || msift_enter(loader->ctx, "mpisift_loader_progress") != MPISIFT_OK)
     return;
   if (loader->round_pending)
-    msift_reduction_progress(&loader->reduction);
+    msift_reduction_progress(&loader->reduction, &loader->ctx->error);
   if (loader->exchange_pending)
-    msift_exchange_progress(&loader->exchange);
+    msift_exchange_progress(&loader->exchange, &loader->ctx->error);
   msift_leave(loader->ctx);
 }

@@ -106,6 +106,15 @@ static void read_indexed(mpisift_loader *l, void *const *dst)
     s->filled = s->share;
 }
 
+static mpisift_status check_ids(mpisift_loader *l, const int64_t *ids, int64_t n)
+{
+  for (int64_t i = 0; i < n; i++)
+    if (ids[i] < 0)
+      return msift_error_set(&l->failure, MPISIFT_ERR_CALLBACK, "pull gave id %lld in row %lld; ids are at least 0",
+                             (long long)ids[i], (long long)i);
+  return MPISIFT_OK;
+}
+
 static void read_stream(mpisift_loader *l, void *const *dst)
 {
   struct msift_stage *s = &l->stage;
@@ -127,7 +136,7 @@ static void read_stream(mpisift_loader *l, void *const *dst)
   else if (got < 0 || got > want)
     msift_error_set(&l->failure, MPISIFT_ERR_CALLBACK, "pull gave %lld samples where up to %lld were wanted",
                     (long long)got, (long long)want);
-  else
+  else if (check_ids(l, s->ids + s->filled, got) == MPISIFT_OK)
     s->filled += got;
   l->stream_ended = l->failure.status == MPISIFT_OK && got < want;
 }

@@ -12,7 +12,7 @@ static mpisift_status check_ticket(mpisift_loader *l, int64_t serial, int64_t fi
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "mpisift_loader_report: batch %lld is not among the last %lld; the newest is %lld",
                            (long long)serial, (long long)l->config.report_lag + 1, (long long)l->serial - 1);
-  if (first < 0 || n < 0 || first + n > l->quota || (n > 0 && losses == NULL))
+  if (first < 0 || n < 0 || first > l->quota || n > l->quota - first || (n > 0 && losses == NULL))
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "mpisift_loader_report: rows %lld to %lld of a batch of %lld, or losses are NULL",
                            (long long)first, (long long)(first + n), (long long)l->quota);

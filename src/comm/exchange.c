@@ -45,10 +45,9 @@ mpisift_status msift_exchange_end(struct msift_exchange *x, struct msift_error *
   return msift_mpi(error, MPI_Waitall(n, x->requests, MPI_STATUSES_IGNORE), "MPI_Waitall");
 }
 
-void msift_exchange_progress(struct msift_exchange *x)
+mpisift_status msift_exchange_progress(struct msift_exchange *x, struct msift_error *error)
 {
   int done;
 
-  if (x->n_requests > 0)
-    MPI_Testall(x->n_requests, x->requests, &done, MPI_STATUSES_IGNORE);
+  return msift_mpi(error, MPI_Testall(x->n_requests, x->requests, &done, MPI_STATUSES_IGNORE), "MPI_Testall");
 }

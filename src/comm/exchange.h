@@ -26,6 +26,6 @@ mpisift_status msift_exchange_receive(struct msift_exchange *exchange, void *rec
 mpisift_status msift_exchange_end(struct msift_exchange *exchange, struct msift_error *error);
 
 /* Let messages advance without waiting. */
-void msift_exchange_progress(struct msift_exchange *exchange);
+mpisift_status msift_exchange_progress(struct msift_exchange *exchange, struct msift_error *error);
 
 #endif

@@ -30,9 +30,9 @@ mpisift_status msift_reduction_end(struct msift_reduction *r, const struct msift
   return msift_team_share(team, r->words, r->n, sizeof *r->words, 0, error);
 }
 
-void msift_reduction_progress(struct msift_reduction *r)
+mpisift_status msift_reduction_progress(struct msift_reduction *r, struct msift_error *error)
 {
   int done;
 
-  MPI_Test(&r->request, &done, MPI_STATUS_IGNORE);
+  return msift_mpi(error, MPI_Test(&r->request, &done, MPI_STATUS_IGNORE), "MPI_Test");
 }

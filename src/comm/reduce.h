@@ -17,6 +17,6 @@ mpisift_status msift_reduction_end(struct msift_reduction *reduction, const stru
                                    struct msift_error *error);
 
 /* Let it advance without waiting. */
-void msift_reduction_progress(struct msift_reduction *reduction);
+mpisift_status msift_reduction_progress(struct msift_reduction *reduction, struct msift_error *error);
 
 #endif

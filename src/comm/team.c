@@ -83,6 +83,9 @@ static mpisift_status build(struct msift_team *team, const mpisift_team *asked, 
   settings[1] = (struct msift_setting){"team.loss_rank", (uint64_t)team->loss_rank};
   MSIFT_TRY(msift_team_compare(team, settings, 2, error));
   MSIFT_TRY(open_leaders(team, error));
+  if (team->size * team->replica_size != team->all_size)
+    msift_error_set(error, MPISIFT_ERR_ARG, "%d replicas of %d ranks do not make the %d ranks of team.comm", team->size,
+                    team->replica_size, team->all_size);
   team->node = msift_alloc(memory, error, team->size, sizeof *team->node);
   MSIFT_TRY(msift_team_agree(team, error));
   return find_nodes(team, error);
@@ -139,19 +142,22 @@ bool msift_team_any(const struct msift_team *team, bool mine, struct msift_error
   return any;
 }
 
+/* The largest of x and of ~x are complements if and only if x is equal on all ranks. */
 mpisift_status msift_team_compare(const struct msift_team *team, const struct msift_setting *settings, int n,
                                   struct msift_error *error)
 {
-  for (int i = 0; i < n; i++) {
-    /* The largest of x and of ~x: equal on all ranks if and only if they are complements. */
-    uint64_t most[2] = {settings[i].value, ~settings[i].value};
+  uint64_t most[2 * MSIFT_MAX_SETTINGS];
 
-    MSIFT_TRY(
-        msift_mpi(error, MPI_Allreduce(MPI_IN_PLACE, most, 2, MPI_UINT64_T, MPI_MAX, team->all), "MPI_Allreduce"));
-    if (most[0] != ~most[1])
+  for (int i = 0; i < n; i++) {
+    most[2 * i] = settings[i].value;
+    most[2 * i + 1] = ~settings[i].value;
+  }
+  MSIFT_TRY(
+      msift_mpi(error, MPI_Allreduce(MPI_IN_PLACE, most, 2 * n, MPI_UINT64_T, MPI_MAX, team->all), "MPI_Allreduce"));
+  for (int i = 0; i < n; i++)
+    if (most[2 * i] != ~most[2 * i + 1])
       return msift_error_set(error, MPISIFT_ERR_ARG, "%s differs between ranks; give the same on all",
                              settings[i].name);
-  }
   return MPISIFT_OK;
 }
 

@@ -36,6 +36,8 @@ mpisift_status msift_team_agree(const struct msift_team *team, struct msift_erro
 bool msift_team_any(const struct msift_team *team, bool mine, struct msift_error *error);
 
 /* A value that has to be equal on all ranks. */
+enum { MSIFT_MAX_SETTINGS = 48 };
+
 struct msift_setting {
   const char *name;
   uint64_t value;

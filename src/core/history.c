@@ -170,6 +170,8 @@ bool msift_history_zoom(const struct msift_history *h, struct msift_scale *finer
 
   if (!msift_history_full(h) || h->end - h->zoomed_at < h->length)
     return false;
+  if (h->below[MSIFT_BINS] == h->below[MSIFT_BIN_BELOW])
+    return false; /* zeros only: any scale will do */
   span(h, &low, &high);
   *finer = scale_over(&h->scale, low, high);
   near_the_ends = low < MSIFT_BIN_FIRST + NEAR || high >= MSIFT_BIN_ABOVE - NEAR;

@@ -22,7 +22,7 @@ struct msift_order msift_order_make(int64_t n, int64_t block, int64_t lanes, int
   int64_t blocks;
 
   o.block = min64(block, max64(1, n / (o.lanes * BLOCKS_PER_LANE)));
-  o.window = o.block == 1 ? 1 : o.block * window;
+  o.window = o.block == 1 ? 1 : o.block * min64(window, n / o.block + 1);
   blocks = (n + o.block - 1) / o.block;
   o.blocks = msift_permutation_make(blocks, msift_random(seed, MSIFT_STREAM_ORDER, (uint64_t)epoch, 0));
   o.short_at = msift_permute_inverse(&o.blocks, blocks - 1);

@@ -136,21 +136,26 @@ static mpisift_status open_field(struct msift_dataset *d, const char *name, stru
   return MPISIFT_OK;
 }
 
-/* Samples of the largest chunk among the fields. */
+static int64_t chunk_of(const struct msift_h5_field *field)
+{
+  hsize_t chunk[MPISIFT_MAX_DIMS + 1] = {1};
+  hid_t properties = H5Dget_create_plist(field->data);
+
+  if (H5Pget_layout(properties) == H5D_CHUNKED)
+    H5Pget_chunk(properties, MPISIFT_MAX_DIMS + 1, chunk);
+  H5Pclose(properties);
+  return (int64_t)chunk[0];
+}
+
+/* Samples of a chunk of the field with the largest samples: labels with long chunks beside it do not count. */
 static int64_t chunk_rows(const struct msift_dataset *d)
 {
-  int64_t most = 1;
+  const struct msift_h5_field *largest = &d->fields[0];
 
-  for (int f = 0; f < d->n_fields; f++) {
-    hsize_t chunk[MPISIFT_MAX_DIMS + 1] = {1};
-    hid_t properties = H5Dget_create_plist(d->fields[f].data);
-
-    if (H5Pget_layout(properties) == H5D_CHUNKED)
-      H5Pget_chunk(properties, MPISIFT_MAX_DIMS + 1, chunk);
-    H5Pclose(properties);
-    most = (int64_t)chunk[0] > most ? (int64_t)chunk[0] : most;
-  }
-  return most;
+  for (int f = 1; f < d->n_fields; f++)
+    if (mpisift_field_bytes(&d->fields[f].field) > mpisift_field_bytes(&largest->field))
+      largest = &d->fields[f];
+  return chunk_of(largest);
 }
 
 static void choose_block(struct msift_dataset *d)

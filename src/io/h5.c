@@ -80,26 +80,43 @@ static hid_t native_half(hid_t file_type)
   return type;
 }
 
+/* By our own type, since H5Tget_native_type goes by the precision, which may be less than the size. Enumerations
+ * convert to their like only. */
+static hid_t native_integer(hid_t file_type, int type)
+{
+  hid_t natives[] = {
+      [MPISIFT_U8] = H5T_NATIVE_UINT8,   [MPISIFT_I8] = H5T_NATIVE_INT8,    [MPISIFT_U16] = H5T_NATIVE_UINT16,
+      [MPISIFT_I16] = H5T_NATIVE_INT16,  [MPISIFT_U32] = H5T_NATIVE_UINT32, [MPISIFT_I32] = H5T_NATIVE_INT32,
+      [MPISIFT_U64] = H5T_NATIVE_UINT64, [MPISIFT_I64] = H5T_NATIVE_INT64,
+  };
+
+  if (H5Tget_class(file_type) == H5T_ENUM)
+    return H5Tget_native_type(file_type, H5T_DIR_ASCEND);
+  return H5Tcopy(natives[type]);
+}
+
+static hid_t native(hid_t file_type, int type)
+{
+  if (type == MPISIFT_F16 || type == MPISIFT_BF16)
+    return native_half(file_type);
+  if (type == MPISIFT_F32 || type == MPISIFT_F64)
+    return H5Tcopy(type == MPISIFT_F32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE);
+  return native_integer(file_type, type);
+}
+
 int msift_h5_type(hid_t file_type, hid_t *memory_type)
 {
+  H5T_class_t class = H5Tget_class(file_type);
   int type = -1;
 
-  switch (H5Tget_class(file_type)) {
-  case H5T_INTEGER:
-  case H5T_ENUM:
+  if (class == H5T_INTEGER || class == H5T_ENUM)
     type = integer_type(file_type);
-    break;
-  case H5T_FLOAT:
+  else if (class == H5T_FLOAT)
     type = float_type(file_type);
-    break;
-  default:
-    break;
-  }
   if (type < 0)
     return -1;
-  if (type == MPISIFT_F16 || type == MPISIFT_BF16)
-    *memory_type = native_half(file_type);
-  else
-    *memory_type = H5Tget_native_type(file_type, H5T_DIR_ASCEND);
-  return *memory_type < 0 ? -1 : type;
+  *memory_type = native(file_type, type);
+  if (*memory_type < 0 || H5Tget_size(*memory_type) != mpisift_type_size((mpisift_type)type))
+    return -1;
+  return type;
 }

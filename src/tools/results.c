@@ -194,18 +194,15 @@ static void print_difference(const result_set *found, int arm, FILE *to)
                                           : "sifted is worse");
 }
 
-/* Say it where sifting does not pay. */
+/* Say it where sifting does not pay; of errors the paired differences tell. */
 static void print_verdict(const result_set *found, FILE *to)
 {
   const arm_result *full = found->runs[ARM_FULL], *sifted = found->runs[ARM_SIFTED];
   double cost = mean(found, sifted, full, cost_of), wall = mean(found, sifted, full, wall_of);
-  double error = 100 * mean(found, sifted, full, error_of);
   if (cost > 0)
     fprintf(to, "Sifted training cost more than full training, by %.2f epochs.\n", cost);
   if (wall > 0)
     fprintf(to, "Sifted training took longer than full training, by %.2f s.\n", wall);
-  if (error > 0)
-    fprintf(to, "Sifted training errs more than full training, by %.3f points.\n", error);
 }
 
 void results_table(const result_set *found, FILE *to)

@@ -194,6 +194,45 @@ static void write_enum(hid_t file, const char *name, hid_t base)
   H5Sclose(space);
 }
 
+/* Twelve significant bits in an integer of four bytes, as the n-bit filter likes them. */
+static void reduced_precision(void)
+{
+  struct fixture f;
+  mpisift_dataset *dataset = NULL;
+  int32_t values[100], got[100];
+  int64_t ids[100];
+  void *dst[1] = {got};
+  mpisift_source source;
+
+  begin(&f);
+  for (int i = 0; i < 100; i++) {
+    values[i] = i * 20 - 999;
+    ids[i] = 99 - i;
+  }
+  if (test_rank == 0) {
+    hsize_t rows = 100;
+    hid_t file = H5Fcreate(f.path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), type = H5Tcopy(H5T_STD_I32LE);
+    hid_t space = H5Screate_simple(1, &rows, NULL), data;
+
+    H5Tset_precision(type, 12);
+    data = H5Dcreate2(file, "t", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Dwrite(data, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+    H5Dclose(data);
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Fclose(file);
+  }
+  MPI_Barrier(MPI_COMM_WORLD);
+  CU_ASSERT_EQUAL_FATAL(mpisift_dataset_open(f.ctx, f.path, NULL, NULL, 0, 0, &dataset), MPISIFT_OK);
+  source = mpisift_dataset_source(dataset);
+  CU_ASSERT_EQUAL(source.fields[0].type, MPISIFT_I32);
+  CU_ASSERT_EQUAL(source.read(source.user, 100, ids, dst), 0);
+  for (int i = 0; i < 100; i++)
+    CU_ASSERT_EQUAL(got[i], values[99 - i]);
+  mpisift_dataset_close(&dataset);
+  end(&f);
+}
+
 static void enumerations(void)
 {
   static const char *const names[] = {"bytes", "words"};
@@ -465,8 +504,8 @@ static void unsupported_shapes(void)
 
 TEST_MAIN("dataset", {"contiguous", contiguous}, {"chunked", chunked}, {"deflated", deflated}, {"few rows", few_rows},
           {"fields by name", fields_by_name}, {"other objects are passed over", other_objects_are_passed_over},
-          {"enumerations", enumerations}, {"not HDF5", not_hdf5}, {"truncated", truncated},
-          {"missing parts", missing_parts}, {"wrong arguments", wrong_arguments},
+          {"enumerations", enumerations}, {"reduced precision", reduced_precision}, {"not HDF5", not_hdf5},
+          {"truncated", truncated}, {"missing parts", missing_parts}, {"wrong arguments", wrong_arguments},
           {"one rank sees no file", one_rank_sees_no_file}, {"lengths differ", lengths_differ},
           {"too many fields", too_many_fields}, {"unsupported types", unsupported_types},
           {"unsupported shapes", unsupported_shapes})

@@ -193,7 +193,8 @@ static void rounds_without_memory(void)
   CU_ASSERT(errors > 5);
 }
 
-/* A rank's own training step fails before step `when`; the run ends there, or goes on in spite of it. */
+/* A rank's own training step fails before step `when`: all ranks get the error in that call, at both depths, and
+ * nothing is lost. The run ends there, or goes on in spite of it. */
 static void fail_at(int depth, int when, int rank, int go_on)
 {
   struct faulty f = faulty_make(depth);
@@ -201,16 +202,16 @@ static void fail_at(int depth, int when, int rank, int go_on)
   mpisift_status status = MPISIFT_OK;
   mpisift_batch batch;
 
-  for (int step = 0; step < when && status >= 0; step++)
+  for (int step = 0; step < when && status >= 0; step++) {
     status = mpisift_loader_next(loader, &batch);
-  CU_ASSERT(status >= 0);
-  if (test_rank == rank) {
-    status = mpisift_loader_fail(loader, "loss is NaN at step 4711");
-  } else {
-    status = mpisift_loader_next(loader, &batch);
-    if (depth == 1 && status >= 0)
-      status = mpisift_loader_next(loader, &batch);
+    if (status == MPISIFT_OK)
+      MPI_Barrier(MPI_COMM_WORLD); /* a training step communicates: who gets a batch must not be alone with it */
   }
+  CU_ASSERT(status >= 0);
+  status =
+      test_rank == rank ? mpisift_loader_fail(loader, "loss is NaN at step 4711") : mpisift_loader_next(loader, &batch);
+  if (status == MPISIFT_OK)
+    MPI_Barrier(MPI_COMM_WORLD);
   CU_ASSERT_EQUAL(status, MPISIFT_ERR_USER);
   CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(f.ctx), "loss is NaN at step 4711"));
   CU_ASSERT(same_text(mpisift_error(f.ctx)));
@@ -324,9 +325,34 @@ static void one_bad_loss(void)
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
 }
 
+/* A rank fails on its own while the failure of another is under way: the one error told ends both. */
+static void failures_do_not_linger(void)
+{
+  struct faulty f = faulty_make(1);
+  mpisift_source source = world_source(&f.w);
+  mpisift_loader *loader = NULL;
+  mpisift_batch batch;
+  mpisift_status status = MPISIFT_OK;
+
+  f.rank = test_size - 1;
+  f.fail_read = 2;
+  source.user = &f;
+  source.read = faulty_read;
+  f.ctx = open_world();
+  CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(f.ctx, &f.w.config, &source, faulty_score, &f, &loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+  status = test_rank == 0 ? mpisift_loader_fail(loader, "mine") : mpisift_loader_next(loader, &batch);
+  CU_ASSERT(status < 0);
+  CU_ASSERT(same_text(mpisift_error(f.ctx)));
+  for (int step = 0; step < 5; step++)
+    CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+  close_faulty(&f, &loader);
+}
+
 TEST_MAIN("faults", {"score callback fails", score_fails}, {"read callback fails", read_fails},
           {"failing rank scores padding", failing_rank_scores_padding},
           {"creation without memory", creation_without_memory}, {"rounds without memory", rounds_without_memory},
           {"user fails", user_fails}, {"user fails around the end of an epoch", user_fails_around_the_end},
           {"destroyed in flight", destroyed_in_flight}, {"many bad losses", many_bad_losses},
-          {"one bad loss", one_bad_loss})
+          {"one bad loss", one_bad_loss}, {"failures do not linger", failures_do_not_linger})

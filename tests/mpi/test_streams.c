@@ -238,10 +238,20 @@ static int greedy_pull(void *user, int64_t want, int64_t *got, int64_t *ids, voi
   return 0;
 }
 
-static void pull_of_too_many(void)
+static int negative_pull(void *user, int64_t want, int64_t *got, int64_t *ids, void *const *dst)
 {
-  struct world w = world_make("greedy", -1, 24);
-  mpisift_source source = {.n = -1, .n_fields = FIELDS, .fields = world_fields, .pull = greedy_pull};
+  (void)user;
+  (void)dst;
+  for (int64_t i = 0; i < want; i++)
+    ids[i] = i - 1;
+  *got = want;
+  return 0;
+}
+
+static void check_refused(int (*pull)(void *, int64_t, int64_t *, int64_t *, void *const *), const char *text)
+{
+  struct world w = world_make("bad pull", -1, 24);
+  mpisift_source source = {.n = -1, .n_fields = FIELDS, .fields = world_fields, .pull = pull};
   mpisift_ctx *ctx = open_world();
   mpisift_loader *loader = NULL;
   mpisift_batch batch;
@@ -249,9 +259,15 @@ static void pull_of_too_many(void)
   w.config.policy = "all";
   CU_ASSERT_EQUAL(mpisift_loader_create(ctx, &w.config, &source, NULL, NULL, &loader), MPISIFT_OK);
   CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_ERR_CALLBACK);
-  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(ctx), "were wanted"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(ctx), text));
   CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
+static void bad_pulls(void)
+{
+  check_refused(greedy_pull, "were wanted");
+  check_refused(negative_pull, "id -1 in row 0");
 }
 
 /* An endless run over streams that give nothing is an error, not a hang. */
@@ -274,4 +290,4 @@ static void endless_and_empty(void)
 
 TEST_MAIN("streams", {"streams of all lengths", streams_of_all_lengths},
           {"ranks that accept nothing", ranks_that_accept_nothing}, {"failing pull", failing_pull},
-          {"pull of too many", pull_of_too_many}, {"endless and empty", endless_and_empty})
+          {"bad pulls", bad_pulls}, {"endless and empty", endless_and_empty})

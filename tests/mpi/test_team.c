@@ -290,6 +290,33 @@ static void reports(void)
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
 }
 
+/* The last batch of an epoch has no round after it: its report comes with the epoch's end. */
+static void reports_reach_their_epoch(void)
+{
+  struct world w = world_make("last report", 48, 24);
+  mpisift_source source = world_source(&w);
+  mpisift_ctx *ctx = open_world();
+  mpisift_loader *loader = NULL;
+  mpisift_batch batch;
+  float losses[24], next = 1;
+
+  w.config.policy = "all";
+  w.config.epochs = 2;
+  CU_ASSERT_EQUAL(mpisift_loader_create(ctx, &w.config, &source, NULL, NULL, &loader), MPISIFT_OK);
+  for (int epoch = 0; epoch < 2; epoch++) {
+    while (mpisift_loader_next(loader, &batch) == MPISIFT_OK) {
+      for (int i = 0; i < 24; i++)
+        losses[i] = next;
+      next++;
+      CU_ASSERT_EQUAL(mpisift_loader_report(loader, batch.serial, 0, batch.n, losses), MPISIFT_OK);
+    }
+    CU_ASSERT_DOUBLE_EQUAL(mpisift_loader_stats(loader, MPISIFT_EPOCH).trained_loss, 1.5 + 2 * epoch, 1e-12);
+  }
+  CU_ASSERT_DOUBLE_EQUAL(mpisift_loader_stats(loader, MPISIFT_RUN).trained_loss, 2.5, 1e-12);
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
 static void addresses_slices_and_seeds(void)
 {
   struct world w = world_make("slices", 600, 8 * 3);
@@ -321,4 +348,5 @@ static void addresses_slices_and_seeds(void)
 
 TEST_MAIN("team", {"replicas", replicas}, {"replica member fails", replica_member_fails}, {"bad teams", bad_teams},
           {"caller's communicator may go", callers_communicator_may_go}, {"loaders side by side", loaders_side_by_side},
-          {"hooks", hooks_are_called}, {"reports", reports}, {"addresses, slices, seeds", addresses_slices_and_seeds})
+          {"hooks", hooks_are_called}, {"reports", reports}, {"reports reach their epoch", reports_reach_their_epoch},
+          {"addresses, slices, seeds", addresses_slices_and_seeds})

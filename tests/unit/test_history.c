@@ -413,6 +413,19 @@ static void follows_drift(void)
   CU_ASSERT(drift_error(0.5) < 0.005);
 }
 
+/* A window of zeros says nothing of the scale, which must serve the losses that follow. */
+static void zeros_do_not_zoom(void)
+{
+  struct fleet *f = fleet_new(1, 512);
+  struct draw d = {UINT64_C(3)};
+
+  fleet_feed(f, &d, draw_zero, 4 * 512, 64);
+  CU_ASSERT_EQUAL(f->zooms, 0);
+  fleet_feed(f, &d, draw_lognormal, 512, 64);
+  CU_ASSERT(rank_errors(f).mean < 0.005);
+  fleet_free(f);
+}
+
 /* At most one zoom a turnover, and none before the window is full or while no bin is heavy. */
 static void zooms_are_rare(void)
 {
@@ -477,5 +490,6 @@ static void edges_and_bins_agree(void)
 TEST_MAIN("history", {"windows of 512", windows_of_512}, {"windows of 4096", windows_of_4096},
           {"windows of 100000", windows_of_100000}, {"uneven rounds", uneven_rounds}, {"window of one", window_of_one},
           {"ranks do not matter", ranks_do_not_matter}, {"zooms into clusters", zooms_into_clusters},
-          {"follows losses", follows_losses}, {"follows drift", follows_drift}, {"zooms are rare", zooms_are_rare},
+          {"follows losses", follows_losses}, {"follows drift", follows_drift},
+          {"zeros do not zoom", zeros_do_not_zoom}, {"zooms are rare", zooms_are_rare},
           {"extreme losses", extreme_losses}, {"edges and bins agree", edges_and_bins_agree})

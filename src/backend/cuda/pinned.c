@@ -10,6 +10,7 @@ static void *allocate(struct msift_memory *memory, struct msift_error *error, in
   cudaError_t code = cudaHostAlloc(&block, bytes > 0 ? bytes : 1, cudaHostAllocPortable);
 
   if (code != cudaSuccess) {
+    cudaGetLastError(); /* the caller's next check is not to find ours */
     msift_error_set(error, MPISIFT_ERR_DEVICE, "config.pin_memory: cudaHostAlloc of %zu bytes failed: %s", bytes,
                     cudaGetErrorString(code));
     return NULL;
