@@ -68,7 +68,7 @@ static double schedule(const trainer *run, double progress)
 }
 
 /* One run while it goes on. */
-typedef struct session {
+typedef struct training {
   trainer *run;
   const arm_plan *plan;
   mpisift_loader *loader;
@@ -76,11 +76,11 @@ typedef struct session {
   bool diverged;
   const char *failure; /* of this rank's own work */
   bool failed;         /* of any rank's; all know */
-} session;
+} training;
 
 /* Gradients and losses of the batch, summed over all ranks. A rank that fails takes part, so that no peer waits, with a
  * loss that nobody overlooks. */
-static void gradients(session *now, const mpisift_batch *batch)
+static void gradients(training *now, const mpisift_batch *batch)
 {
   trainer *run = now->run;
   data_set *data = run->data;
@@ -98,14 +98,14 @@ static void gradients(session *now, const mpisift_batch *batch)
   MPI_Allreduce(MPI_IN_PLACE, run->net.grads, run->net.n_params + 1, MPI_FLOAT, MPI_SUM, run->comm);
 }
 
-static double progress_of(const session *now)
+static double progress_of(const training *now)
 {
   const arm_plan *plan = now->plan;
   return plan->epochs > 0 ? mpisift_loader_fraction(now->loader) : (double)now->steps / (double)plan->steps;
 }
 
 /* The loss is not finite, which all ranks know: did one of them fail, or the training diverge? */
-static void find_cause(session *now)
+static void find_cause(training *now)
 {
   int failed = now->failure != NULL;
   MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, now->run->comm);
@@ -113,7 +113,7 @@ static void find_cause(session *now)
   now->diverged = !failed;
 }
 
-static void step(session *now, const mpisift_batch *batch)
+static void step(training *now, const mpisift_batch *batch)
 {
   trainer *run = now->run;
   const train_options *options = run->options;
@@ -127,7 +127,7 @@ static void step(session *now, const mpisift_batch *batch)
 }
 
 /* A rank failed: let the loader carry its message to all. At pipeline depth 1 that takes the peers two calls. */
-static mpisift_status give_up(session *now)
+static mpisift_status give_up(training *now)
 {
   mpisift_batch batch;
   mpisift_status status = MPISIFT_OK;
@@ -143,7 +143,7 @@ static double cost_of(const mpisift_stats *stats)
   return 3 * (double)stats->trained + (double)stats->scored;
 }
 
-static void show(const session *now, const mpisift_batch *batch)
+static void show(const training *now, const mpisift_batch *batch)
 {
   if (!progress_due(now->run->progress))
     return;
@@ -160,13 +160,13 @@ static void show(const session *now, const mpisift_batch *batch)
   progress_show(now->run->progress, &state);
 }
 
-static bool finished(const session *now)
+static bool finished(const training *now)
 {
   const arm_plan *plan = now->plan;
   return now->diverged || (plan->epochs > 0 ? now->epochs_ended == plan->epochs : now->steps == plan->steps);
 }
 
-static mpisift_status train(session *now)
+static mpisift_status train(training *now)
 {
   while (!finished(now)) {
     mpisift_batch batch;
@@ -224,7 +224,7 @@ int arm_check(trainer *run, const mpisift_source *source, int arm)
 int arm_run(trainer *run, const mpisift_source *source, const mpisift_source *judge, const arm_plan *plan,
             arm_result *result)
 {
-  session now = {.run = run, .plan = plan};
+  training now = {.run = run, .plan = plan};
   *result = (arm_result){.rate = plan->rate};
   mlp_reset(&run->net, plan->seed);
   MPI_Barrier(run->comm);
