@@ -118,19 +118,28 @@ void msift_team_close(struct msift_team *team, struct msift_memory *memory)
   msift_free(memory, &team->node);
 }
 
+/* Give rank `from`'s error to all. It is named, unless every rank holds the same: then it is no rank's own. */
+static mpisift_status tell(const struct msift_team *team, int from, struct msift_error *error)
+{
+  const struct msift_error own = *error;
+  int alike;
+
+  if (from != team->all_rank)
+    msift_error_clear(error);
+  MSIFT_TRY(msift_mpi(error, MPI_Bcast(error, (int)sizeof *error, MPI_BYTE, from, team->all), "MPI_Bcast"));
+  alike = own.status == error->status && strcmp(own.text, error->text) == 0;
+  MSIFT_TRY(msift_mpi(error, MPI_Allreduce(MPI_IN_PLACE, &alike, 1, MPI_INT, MPI_LAND, team->all), "MPI_Allreduce"));
+  if (!alike)
+    msift_error_prefix(error, "rank %d: ", from);
+  return error->status;
+}
+
 mpisift_status msift_team_agree(const struct msift_team *team, struct msift_error *error)
 {
   int mine = error->status == MPISIFT_OK ? INT_MAX : team->all_rank, first;
 
   MSIFT_TRY(msift_mpi(error, MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, team->all), "MPI_Allreduce"));
-  if (first == INT_MAX)
-    return MPISIFT_OK;
-  if (first == team->all_rank)
-    msift_error_prefix(error, "rank %d: ", first);
-  else
-    msift_error_clear(error);
-  MSIFT_TRY(msift_mpi(error, MPI_Bcast(error, (int)sizeof *error, MPI_BYTE, first, team->all), "MPI_Bcast"));
-  return error->status;
+  return first == INT_MAX ? MPISIFT_OK : tell(team, first, error);
 }
 
 bool msift_team_any(const struct msift_team *team, bool mine, struct msift_error *error)

@@ -28,8 +28,8 @@ static inline bool msift_team_leads(const struct msift_team *team)
   return team->replica_rank == 0;
 }
 
-/* Turn the ranks' outcomes into one: OK if all are, else that of the lowest failing rank with its number in the text.
- * Collective over `all`; all ranks return the same status and hold the same text. */
+/* Turn the ranks' outcomes into one: OK if all are, else that of the lowest failing rank, with its number in the text
+ * unless all failed alike. Collective over `all`; all ranks return the same status and hold the same text. */
 mpisift_status msift_team_agree(const struct msift_team *team, struct msift_error *error);
 
 /* Whether any rank of this replica says so. Collective over the replica. */

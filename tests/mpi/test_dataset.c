@@ -359,13 +359,14 @@ static void one_rank_sees_no_file(void)
 {
   const struct field_spec x = {.name = "x", .type = MPISIFT_F32};
   struct fixture f;
-  char other[160], rank[32];
+  char other[160], rank[32] = "";
 
   begin(&f);
   write_fields(&f, NULL, &x, 1, 20);
   snprintf(other, sizeof other, "%s/other.h5", f.folder);
   for (int r = 0; r < test_size; r++) {
-    snprintf(rank, sizeof rank, "rank %d: ", r);
+    if (test_size > 1)
+      snprintf(rank, sizeof rank, "rank %d: ", r);
     refuse_as(&f, test_rank == r ? other : f.path, NULL, NULL, 0, MPISIFT_ERR_IO, rank);
     CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(f.ctx), other));
     refuse_as(&f, test_rank == r ? NULL : f.path, NULL, NULL, 0, MPISIFT_ERR_ARG, rank);

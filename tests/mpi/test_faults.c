@@ -97,7 +97,8 @@ static int run_through(struct faulty *f, mpisift_loader *loader, mpisift_status 
   return errors;
 }
 
-/* One rank's callback fails in one call: one error on all ranks, and then the run goes on as if nothing had been. */
+/* One rank's callback fails in one call: one error on all ranks, which names the rank unless it is alone, and then the
+ * run goes on as if nothing had been. */
 static void fail_once(int depth, int rank, int fail_read, int fail_score, const char *reason, const char *text)
 {
   struct faulty f = faulty_make(depth);
@@ -108,7 +109,10 @@ static void fail_once(int depth, int rank, int fail_read, int fail_score, const 
   f.fail_read = fail_read;
   f.fail_score = fail_score;
   f.reason = reason;
-  snprintf(expected, sizeof expected, "rank %d: %s", rank, text);
+  if (test_size > 1)
+    snprintf(expected, sizeof expected, "rank %d: %s", rank, text);
+  else
+    snprintf(expected, sizeof expected, "%s", text);
   loader = open_faulty(&f);
   CU_ASSERT_EQUAL(run_through(&f, loader, MPISIFT_ERR_CALLBACK, expected), 1);
   close_faulty(&f, &loader);

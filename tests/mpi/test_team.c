@@ -128,17 +128,29 @@ static void replica_member_fails(void)
   MPI_Comm_free(&s.replica);
 }
 
+/* Ranks below `n` ask for a loss rank that is not there, rank 0 for `first`. */
+static void refuse_loss_rank(int n, int first, const char *text)
+{
+  mpisift_team team = {MPI_COMM_WORLD, MPI_COMM_NULL, test_rank == 0 ? first : test_rank < n ? 3 : 0};
+  mpisift_ctx *ctx = NULL;
+  char message[300] = "";
+
+  CU_ASSERT_EQUAL(mpisift_open(&team, NULL, message, sizeof message, &ctx), MPISIFT_ERR_ARG);
+  CU_ASSERT_PTR_EQUAL(strstr(message, text), message);
+  CU_ASSERT(same_text(message));
+  CU_ASSERT_PTR_NULL(ctx);
+}
+
 static void bad_teams(void)
 {
-  mpisift_team team = {MPI_COMM_WORLD, MPI_COMM_NULL, test_rank == 0 ? 3 : 0};
+  mpisift_team team;
   mpisift_ctx *ctx = NULL;
   char message[300] = "";
   MPI_Comm uneven;
 
-  CU_ASSERT_EQUAL(mpisift_open(&team, NULL, message, sizeof message, &ctx), MPISIFT_ERR_ARG);
-  CU_ASSERT_PTR_NOT_NULL(strstr(message, "rank 0: team.loss_rank is 3"));
-  CU_ASSERT(same_text(message));
-  CU_ASSERT_PTR_NULL(ctx);
+  refuse_loss_rank(test_size, 3, "team.loss_rank is 3, ");
+  refuse_loss_rank(1, 3, test_size > 1 ? "rank 0: team.loss_rank is 3, " : "team.loss_rank is 3, ");
+  refuse_loss_rank(test_size, 4, test_size > 1 ? "rank 0: team.loss_rank is 4, " : "team.loss_rank is 4, ");
   MPI_Comm_split(MPI_COMM_WORLD, test_rank < test_size - 1, test_rank, &uneven);
   team = (mpisift_team){MPI_COMM_WORLD, uneven, 0};
   CU_ASSERT_EQUAL(mpisift_open(&team, NULL, message, sizeof message, &ctx),
