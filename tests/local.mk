@@ -45,6 +45,7 @@ shell_tests = \
 	tests/format.sh \
 	tests/headers.sh \
 	tests/layers.sh \
+	tests/messages.sh \
 	tests/symbols.sh \
 	tests/tools/convert.sh \
 	tests/tools/info.sh \
