@@ -12,10 +12,14 @@
 
 enum { BLOCK_BYTES = 1 << 20 };
 
+/* The groups of a split. What the others do not take is for /train. */
+enum { PART_TRAIN, PART_TEST, PART_HOLDOUT, N_PARTS };
+static const char *const part_names[N_PARTS] = {"train", "test", "holdout"};
+
 typedef struct conversion {
   const char *output;
   bool force;
-  int64_t test; /* rows for /test; 0: no split */
+  int64_t wanted[N_PARTS]; /* rows of the parts but /train; all 0: no split */
   int64_t seed;
   writer_options storage;
   input_csv_options csv;
@@ -26,14 +30,20 @@ typedef struct conversion {
   int n_inputs;
 } conversion;
 
-/* Which rows go to /test: selection sampling (Knuth, The Art of Computer Programming 3.4.2, algorithm S), which takes
- * exactly the wanted number and keeps the order. Equal for all fields, since the random numbers are those of the row.
+static int64_t taken(const conversion *c)
+{
+  return c->wanted[PART_TEST] + c->wanted[PART_HOLDOUT];
+}
+
+/* Which rows go to which part: selection sampling (Knuth, The Art of Computer Programming 3.4.2, algorithm S), which
+ * takes exactly the wanted numbers and keeps the order. Equal for all fields, since the random numbers are those of the
+ * row.
  */
 typedef struct split {
-  uint64_t seed, row, left, wanted;
+  uint64_t seed, row, left, wanted[N_PARTS];
 } split;
 
-static bool split_next(split *s)
+static int split_next(split *s)
 {
   philox4x32_ctr_t counter = {{(uint32_t)s->row, (uint32_t)(s->row >> 32), 0, 0}};
   philox4x32_key_t key = {{(uint32_t)s->seed, (uint32_t)(s->seed >> 32)}};
@@ -41,27 +51,30 @@ static bool split_next(split *s)
   counter = philox4x32(counter, key);
   uint64_t random = (uint64_t)counter.v[1] << 32 | counter.v[0];
   /* The remainder's bias is below left / 2^64. */
-  bool take = random % s->left < s->wanted;
+  uint64_t place = random % s->left;
+  int part = place < s->wanted[PART_TEST]                             ? PART_TEST
+             : place < s->wanted[PART_TEST] + s->wanted[PART_HOLDOUT] ? PART_HOLDOUT
+                                                                      : PART_TRAIN;
   s->row++;
   s->left--;
-  s->wanted -= take;
-  return take;
+  s->wanted[part] -= part != PART_TRAIN;
+  return part;
 }
 
-/* An input on its way into the file: fields[t][f] of /test where t is 1, else of the other group. */
+/* An input on its way into the file: fields[p][f] of part p; without a split, of the input's own group at p = 0. */
 typedef struct transfer {
   input *in;
   bool is_split;
   split split;
   int64_t block; /* rows read at once */
   void *rows[INPUT_MAX_FIELDS];
-  writer_field *fields[2][INPUT_MAX_FIELDS];
+  writer_field *fields[N_PARTS][INPUT_MAX_FIELDS];
 } transfer;
 
 static bool append_block(transfer *t, int64_t n)
 {
   for (int64_t i = 0; i < n; i++) {
-    int to = t->is_split && split_next(&t->split);
+    int to = t->is_split ? split_next(&t->split) : 0;
 
     for (int f = 0; f < t->in->n_fields; f++) {
       const unsigned char *rows = t->rows[f];
@@ -84,10 +97,24 @@ static bool copy_rows(transfer *t)
   return true;
 }
 
+static bool create_fields(transfer *t, const conversion *c, writer *w, int f)
+{
+  const input_field *like = &t->in->fields[f];
+
+  for (int p = 0; p < N_PARTS; p++) {
+    int64_t rows = p == 0 ? t->in->rows - taken(c) : c->wanted[p];
+
+    if (rows == 0)
+      continue;
+    t->fields[p][f] = writer_field_create(w, t->is_split ? part_names[p] : t->in->group, like, rows, &c->storage);
+    if (!t->fields[p][f])
+      return false;
+  }
+  return true;
+}
+
 static bool open_transfer(transfer *t, const conversion *c, writer *w)
 {
-  const char *groups[2] = {t->is_split ? "train" : t->in->group, "test"};
-  int64_t rows[2] = {t->in->rows - (t->is_split ? c->test : 0), c->test};
   size_t row_bytes = 0;
 
   for (int f = 0; f < t->in->n_fields; f++)
@@ -99,24 +126,23 @@ static bool open_transfer(transfer *t, const conversion *c, writer *w)
       tool_error("out of memory");
       return false;
     }
-    for (int to = 0; to <= t->is_split; to++) {
-      t->fields[to][f] = writer_field_create(w, groups[to], &t->in->fields[f], rows[to], &c->storage);
-      if (!t->fields[to][f])
-        return false;
-    }
+    if (!create_fields(t, c, w, f))
+      return false;
   }
   return true;
 }
 
 static bool convert_input(const conversion *c, input *in, writer *w)
 {
-  transfer t = {.in = in, .is_split = c->test > 0};
+  transfer t = {.in = in, .is_split = taken(c) > 0};
 
-  t.split = (split){(uint64_t)c->seed, 0, (uint64_t)in->rows, (uint64_t)c->test};
+  t.split = (split){.seed = (uint64_t)c->seed, .left = (uint64_t)in->rows};
+  for (int p = 0; p < N_PARTS; p++)
+    t.split.wanted[p] = (uint64_t)c->wanted[p];
   bool ok = open_transfer(&t, c, w) && copy_rows(&t);
   for (int f = 0; f < in->n_fields; f++) {
-    for (int to = 0; to < 2; to++)
-      ok = writer_field_close(t.fields[to][f], ok) && ok;
+    for (int p = 0; p < N_PARTS; p++)
+      ok = writer_field_close(t.fields[p][f], ok) && ok;
     free(t.rows[f]);
   }
   return ok;
@@ -169,11 +195,10 @@ static void print_summary(const conversion *c, int64_t bytes)
 
     if (!first_of_group(c, i))
       continue;
-    if (c->test == 0) {
-      print_group(c, in->group, in->group, in->rows);
-    } else {
-      print_group(c, "train", in->group, in->rows - c->test);
-      print_group(c, "test", in->group, c->test);
+    print_group(c, taken(c) > 0 ? part_names[PART_TRAIN] : in->group, in->group, in->rows - taken(c));
+    for (int p = PART_TRAIN + 1; p < N_PARTS; p++) {
+      if (c->wanted[p] > 0)
+        print_group(c, part_names[p], in->group, c->wanted[p]);
     }
   }
   printf("%" PRId64 " bytes\n", bytes);
@@ -207,6 +232,26 @@ static bool check_pair(const input *a, const input *b)
   return true;
 }
 
+static bool check_split(const conversion *c, const input *in)
+{
+  int64_t test = c->wanted[PART_TEST], holdout = c->wanted[PART_HOLDOUT];
+
+  if (taken(c) > 0 && *in->group) {
+    tool_error("--%s splits inputs without a group, but '%s' names the group '/%s'", test > 0 ? "test" : "holdout",
+               in->argument, in->group);
+    return false;
+  }
+  if (taken(c) < in->rows)
+    return true;
+  if (test > 0 && holdout > 0)
+    tool_error("--test %" PRId64 " and --holdout %" PRId64 " leave nothing to train on: '%s' has %" PRId64 " rows",
+               test, holdout, in->argument, in->rows);
+  else
+    tool_error("--%s %" PRId64 " leaves nothing to train on: '%s' has %" PRId64 " rows", test > 0 ? "test" : "holdout",
+               taken(c), in->argument, in->rows);
+  return false;
+}
+
 static bool check_input(const conversion *c, int i)
 {
   const input *in = &c->inputs[i];
@@ -222,16 +267,7 @@ static bool check_input(const conversion *c, int i)
     tool_error("'%s' is one field too many for group '/%s': at most %d", in->argument, in->group, MPISIFT_MAX_FIELDS);
     return false;
   }
-  if (c->test > 0 && *in->group) {
-    tool_error("--test splits inputs without a group, but '%s' names the group '/%s'", in->argument, in->group);
-    return false;
-  }
-  if (c->test >= in->rows) {
-    tool_error("--test %" PRId64 " leaves nothing to train on: '%s' has %" PRId64 " rows", c->test, in->argument,
-               in->rows);
-    return false;
-  }
-  return true;
+  return check_split(c, in);
 }
 
 static int open_inputs(conversion *c, char **arguments, int n)
@@ -274,6 +310,7 @@ enum option_value {
   OPTION_HEADER,
   OPTION_DELIMITER,
   OPTION_TEST,
+  OPTION_HOLDOUT,
   OPTION_SEED,
   OPTION_GZIP,
   OPTION_CHUNK_ROWS,
@@ -285,6 +322,7 @@ static const struct option long_options[] = {{"label", required_argument, NULL, 
                                              {"header", required_argument, NULL, OPTION_HEADER},
                                              {"delimiter", required_argument, NULL, OPTION_DELIMITER},
                                              {"test", required_argument, NULL, OPTION_TEST},
+                                             {"holdout", required_argument, NULL, OPTION_HOLDOUT},
                                              {"seed", required_argument, NULL, OPTION_SEED},
                                              {"gzip", required_argument, NULL, OPTION_GZIP},
                                              {"chunk-rows", required_argument, NULL, OPTION_CHUNK_ROWS},
@@ -307,6 +345,7 @@ static void help(void)
          "  --delimiter C          character between cells, or 'tab' (default ,)\n\n"
          "Rows:\n"
          "  --test N               N rows chosen at random go to /test, the others to /train\n"
+         "  --holdout N            N other rows go to /holdout, for a model that gives reference losses\n"
          "  --seed S               of that choice (default 1)\n\n"
          "File:\n"
          "  --gzip LEVEL           compression 1 to 9 after the shuffle filter, 0 for none (default 4)\n"
@@ -376,7 +415,9 @@ static int set_option(conversion *c, int option)
   case OPTION_DELIMITER:
     return set_delimiter(c);
   case OPTION_TEST:
-    return set_number("test", 1, INT64_MAX, &c->test);
+    return set_number("test", 1, INT64_MAX / 2, &c->wanted[PART_TEST]);
+  case OPTION_HOLDOUT:
+    return set_number("holdout", 1, INT64_MAX / 2, &c->wanted[PART_HOLDOUT]);
   case OPTION_SEED:
     return set_number("seed", 0, INT64_MAX, &c->seed);
   case OPTION_GZIP:

@@ -97,6 +97,27 @@ else
   skip "split values" "no h5dump"
 fi
 
+works "three groups" "$MPISIFT" convert --test 150 --holdout 200 three.h5 rows.csv
+same "the summary line" \
+  "wrote three.h5: /train 650 rows (x, y), /test 150 rows (x, y), /holdout 200 rows (x, y), $(size three.h5) bytes" "$(cat out)"
+describes "the exact number of rows in /holdout" three.h5 '^/holdout: 200 rows'
+works "a holdout alone" "$MPISIFT" convert --holdout 200 --chunk-rows 100 alone.h5 rows.csv
+describes "leaves the others in /train" alone.h5 '^/train: 800 rows'
+"$MPISIFT" info alone.h5 /test >out 2>err
+same "makes no /test" 1 $?
+if [ "$have_h5dump" ]; then
+  for part in train test holdout; do
+    values three.h5 /$part/x | sed -n '1~3p' >$part.ids
+  done
+  works "no row of three groups is lost or doubled" sh -c 'sort -n test.ids train.ids holdout.ids | cmp - all'
+  works "rows of three groups keep their order" sh -c 'sort -nc test.ids && sort -nc train.ids && sort -nc holdout.ids'
+  same "labels stay with their rows in /holdout" "$(awk '{ print ($1 * $1) % 5 }' holdout.ids)" "$(values three.h5 /holdout/y)"
+  same "the holdout is spread: mean id" yes \
+    "$(awk '{ s += $1 } END { m = s / NR; print (m > 430 && m < 570) ? "yes" : m }' holdout.ids)"
+else
+  skip "values of three groups" "no h5dump"
+fi
+
 # --- NumPy
 
 npy ids.npy '<i4' '5,' 00 00 00 00 01 00 00 00 02 00 00 00 03 00 00 00 04 00 00 00
@@ -218,7 +239,11 @@ refuses 1 "is not \[GROUP/\]FIELD" $no a//x=ids.npy
 refuses 1 "'ids.npy' holds one field, whose name is needed" $no ids.npy
 refuses 1 "'rows.csv' is neither an IDX nor a NumPy file" $no x=rows.csv
 refuses 1 "test splits inputs without a group" $no train/x=ids.npy --test 2
+refuses 1 "holdout splits inputs without a group" $no train/x=ids.npy --holdout 2
 refuses 1 "test 1000 leaves nothing to train on: 'rows.csv' has 1000 rows" $no rows.csv --test 1000
+refuses 1 "holdout 1000 leaves nothing to train on" $no rows.csv --holdout 1000
+refuses 1 "test 900 and --holdout 100 leave nothing to train on" $no rows.csv --test 900 --holdout 100
+refuses 2 "holdout '-1' is not an integer from 1" $no rows.csv --holdout -1
 refuses 1 "choose a smaller --chunk-rows" sh -c "bytes='\\000\\000\\010\\002\\000\\000\\010\\001\\000\\010\\000\\000'
   printf \"\$bytes\" >large.idx; \"\$1\" convert no.h5 x=large.idx --chunk-rows 2049" sh "$MPISIFT"
 
