@@ -73,29 +73,29 @@ bool data_load(data_set *data, const mpisift_field *fields, int64_t n, void *con
   return true;
 }
 
-/* Does something with n rows of a source, in data->raw. */
-typedef void (*visit_fn)(data_set *data, const mpisift_source *source, int64_t n, void *user);
+int64_t data_slice(int64_t n, int rank, int ranks)
+{
+  return n / ranks * rank + n % ranks * rank / ranks;
+}
 
-/* Read this rank's slice of a source, piece by piece. False if reading fails. */
-static bool visit_slice(data_set *data, const mpisift_source *source, visit_fn visit, void *user)
+bool data_visit(data_set *data, const mpisift_source *source, data_visit_fn visit, void *user)
 {
   int64_t ids[DATA_PIECE];
-  int64_t first = source->n / data->ranks * data->rank + source->n % data->ranks * data->rank / data->ranks;
-  int next_rank = data->rank + 1;
-  int64_t end = source->n / data->ranks * next_rank + source->n % data->ranks * next_rank / data->ranks;
+  int64_t first = data_slice(source->n, data->rank, data->ranks);
+  int64_t end = data_slice(source->n, data->rank + 1, data->ranks);
   while (first < end) {
     int64_t n = end - first < DATA_PIECE ? end - first : DATA_PIECE;
     for (int64_t i = 0; i < n; i++)
       ids[i] = first + i;
     if (source->read(source->user, n, ids, data->raw) != 0)
       return false;
-    visit(data, source, n, user);
+    visit(data, source, first, n, user);
     first += n;
   }
   return true;
 }
 
-static int read_failed(data_set *data)
+int data_read_failed(data_set *data)
 {
   return progress_fail(data->progress, "%s: a rank could not read samples; is the file damaged? %s", data->place->file,
                        mpisift_error(data->ctx));
@@ -106,6 +106,21 @@ static int out_of_memory(data_set *data)
   return progress_fail(data->progress, "out of memory for the data of %s", data->place->file);
 }
 
+typedef struct named_group {
+  const char *name;
+  mpisift_source *source;
+} named_group;
+
+/* The groups in use, the training group first. Returns their number. */
+static int list_groups(data_set *data, named_group groups[DATA_GROUPS])
+{
+  const data_place *place = data->place;
+  groups[0] = (named_group){place->train_group, &data->train};
+  groups[1] = (named_group){place->test_group, &data->test};
+  groups[2] = (named_group){place->loss_group, &data->losses_of};
+  return place->loss_group ? 3 : 2;
+}
+
 /* What one pass over a group finds. */
 typedef struct scan {
   double least, largest; /* label */
@@ -113,8 +128,9 @@ typedef struct scan {
   double *sum, *square;  /* [features]; NULL: labels only */
 } scan;
 
-static void scan_rows(data_set *data, const mpisift_source *source, int64_t n, void *user)
+static void scan_rows(data_set *data, const mpisift_source *source, int64_t first, int64_t n, void *user)
 {
+  (void)first;
   scan *found = user;
   for (int64_t r = 0; r < n; r++) {
     double label;
@@ -138,12 +154,12 @@ static int scan_group(data_set *data, const char *group, const mpisift_source *s
   found->least = INFINITY;
   found->largest = -INFINITY;
   double extremes[3] = {0};
-  extremes[0] = visit_slice(data, source, scan_rows, found) ? 0 : 1;
+  extremes[0] = data_visit(data, source, scan_rows, found) ? 0 : 1;
   extremes[1] = -found->least;
   extremes[2] = found->largest;
   MPI_Allreduce(MPI_IN_PLACE, extremes, 3, MPI_DOUBLE, MPI_MAX, data->comm);
   if (extremes[0] > 0)
-    return read_failed(data);
+    return data_read_failed(data);
   found->least = -extremes[1];
   found->largest = extremes[2];
   if (found->least < 0 || found->largest >= MAX_CLASSES)
@@ -177,7 +193,7 @@ static int standardise(data_set *data, double *sums, scan *found)
   int failed = data->train.read(data->train.user, 1, &id, data->raw) != 0;
   MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, data->comm);
   if (failed)
-    return read_failed(data);
+    return data_read_failed(data);
   *found = (scan){.first = sums, .sum = sums + data->features, .square = sums + 2 * (size_t)data->features};
   to_doubles(data->train.fields[DATA_X].type, data->raw[DATA_X], 0, data->features, found->first);
   int code = scan_group(data, data->place->train_group, &data->train, found);
@@ -190,16 +206,20 @@ static int standardise(data_set *data, double *sums, scan *found)
 
 static int scan_all(data_set *data)
 {
-  scan train, test = {0};
+  scan found, other = {0};
+  named_group groups[DATA_GROUPS];
+  int n_groups = list_groups(data, groups);
   double *sums = calloc(3 * (size_t)data->features, sizeof *sums);
   int short_of_memory = sums == NULL;
   MPI_Allreduce(MPI_IN_PLACE, &short_of_memory, 1, MPI_INT, MPI_MAX, data->comm);
-  int code = short_of_memory ? out_of_memory(data) : standardise(data, sums, &train);
+  int code = short_of_memory ? out_of_memory(data) : standardise(data, sums, &found);
   free(sums);
+  for (int g = 1; g < n_groups && code == TOOL_OK; g++) {
+    code = scan_group(data, groups[g].name, groups[g].source, &other);
+    found.largest = fmax(found.largest, other.largest);
+  }
   if (code == TOOL_OK)
-    code = scan_group(data, data->place->test_group, &data->test, &test);
-  if (code == TOOL_OK)
-    data->classes = 1 + (int)fmax(train.largest, test.largest);
+    data->classes = 1 + (int)found.largest;
   if (code == TOOL_OK && data->classes < 2)
     code = progress_fail(data->progress, "%s: field %s holds one class only; there is nothing to learn",
                          data->place->file, data->place->fields[DATA_Y]);
@@ -231,38 +251,50 @@ static int check_group(data_set *data, const char *group, const mpisift_source *
 static int check_fields(data_set *data)
 {
   const data_place *place = data->place;
-  int64_t train = elements(&data->train.fields[DATA_X]), test = elements(&data->test.fields[DATA_X]);
-  int code = check_group(data, place->train_group, &data->train);
-  if (code == TOOL_OK)
-    code = check_group(data, place->test_group, &data->test);
-  if (code == TOOL_OK && train != test)
-    code = progress_fail(data->progress, "%s: field %s has %" PRId64 " values a sample in %s but %" PRId64 " in %s",
-                         place->file, place->fields[DATA_X], train, place->train_group, test, place->test_group);
-  data->features = (int)train;
-  return code;
+  named_group groups[DATA_GROUPS];
+  int n_groups = list_groups(data, groups);
+  int64_t wanted = elements(&data->train.fields[DATA_X]);
+  for (int g = 0; g < n_groups; g++) {
+    int code = check_group(data, groups[g].name, groups[g].source);
+    if (code != TOOL_OK)
+      return code;
+    int64_t found = elements(&groups[g].source->fields[DATA_X]);
+    if (found != wanted)
+      return progress_fail(data->progress, "%s: field %s has %" PRId64 " values a sample in %s but %" PRId64 " in %s",
+                           place->file, place->fields[DATA_X], wanted, place->train_group, found, groups[g].name);
+  }
+  data->features = (int)wanted;
+  return TOOL_OK;
 }
 
 static int open_groups(data_set *data)
 {
-  const char *groups[2] = {data->place->train_group, data->place->test_group};
-  for (int g = 0; g < 2; g++) {
-    mpisift_status status = mpisift_dataset_open(data->ctx, data->place->file, groups[g], data->place->fields,
-                                                 DATA_FIELDS, 0, &data->handles[g]);
+  const data_place *place = data->place;
+  named_group groups[DATA_GROUPS];
+  int n_groups = list_groups(data, groups);
+  for (int g = 0; g < n_groups; g++) {
+    mpisift_status status =
+        mpisift_dataset_open(data->ctx, place->file, groups[g].name, place->fields, DATA_FIELDS, 0, &data->handles[g]);
     if (status != MPISIFT_OK)
       return progress_fail(data->progress, "%s", mpisift_error(data->ctx));
+    *groups[g].source = mpisift_dataset_source(data->handles[g]);
   }
-  data->train = mpisift_dataset_source(data->handles[0]);
-  data->test = mpisift_dataset_source(data->handles[1]);
   return TOOL_OK;
 }
 
 static int allocate(data_set *data)
 {
   size_t features = (size_t)data->features, rows = (size_t)data->max_rows;
+  named_group groups[DATA_GROUPS];
+  int n_groups = list_groups(data, groups);
   bool ok = true;
   for (int f = 0; f < DATA_FIELDS; f++) {
-    size_t train = mpisift_field_bytes(&data->train.fields[f]), test = mpisift_field_bytes(&data->test.fields[f]);
-    data->raw[f] = calloc(DATA_PIECE, train > test ? train : test);
+    size_t bytes = 0;
+    for (int g = 0; g < n_groups; g++) {
+      size_t own = mpisift_field_bytes(&groups[g].source->fields[f]);
+      bytes = own > bytes ? own : bytes;
+    }
+    data->raw[f] = calloc(DATA_PIECE, bytes);
     ok = ok && data->raw[f];
   }
   data->mean = calloc(features, sizeof *data->mean);
@@ -297,7 +329,7 @@ void data_close(data_set *data)
   free(data->mean);
   for (int f = 0; f < DATA_FIELDS; f++)
     free(data->raw[f]);
-  for (int g = 0; g < 2; g++)
+  for (int g = 0; g < DATA_GROUPS; g++)
     mpisift_dataset_close(&data->handles[g]);
 }
 
@@ -374,8 +406,9 @@ static double judge(tally *counts, int classes, const float *logits, int32_t lab
   return log(sum);
 }
 
-static void tally_rows(data_set *data, const mpisift_source *source, int64_t n, void *user)
+static void tally_rows(data_set *data, const mpisift_source *source, int64_t first, int64_t n, void *user)
 {
+  (void)first;
   tally *counts = user;
   if (!data_load(data, source->fields, n, data->raw)) {
     counts->bad_label = true;
@@ -406,10 +439,10 @@ static void summarise(int classes, const tally *counts, data_errors *errors)
 
 static int evaluate_into(data_set *data, const mpisift_source *source, tally *counts, data_errors *errors)
 {
-  int failed = !visit_slice(data, source, tally_rows, counts) || counts->bad_label;
+  int failed = !data_visit(data, source, tally_rows, counts) || counts->bad_label;
   MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, data->comm);
   if (failed)
-    return read_failed(data);
+    return data_read_failed(data);
   MPI_Allreduce(MPI_IN_PLACE, counts->wrong, 2 * data->classes, MPI_INT64_T, MPI_SUM, data->comm);
   MPI_Allreduce(MPI_IN_PLACE, &counts->loss, 1, MPI_DOUBLE, MPI_SUM, data->comm);
   summarise(data->classes, counts, errors);

@@ -21,6 +21,8 @@ mpisift_SOURCES = \
 	src/tools/info_json.h \
 	src/tools/input.c \
 	src/tools/input.h \
+	src/tools/losses.c \
+	src/tools/losses.h \
 	src/tools/main.c \
 	src/tools/mlp.c \
 	src/tools/mlp.h \

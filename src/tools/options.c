@@ -16,7 +16,7 @@ typedef struct message {
 
 typedef struct option_spec option_spec;
 
-/* Reads `value` into `field`; false after a message. NULL for the option that takes no value. */
+/* Reads `value` into `field`; false after a message. */
 typedef bool (*read_fn)(const option_spec *spec, const char *value, void *field, message *error);
 
 struct option_spec {
@@ -24,8 +24,8 @@ struct option_spec {
   read_fn read;
   size_t offset; /* of the field in train_options */
   double min, max;
-  const char *placeholder;
-  const char *initial; /* the default, as one would type it; NULL: none */
+  const char *placeholder; /* NULL: the option takes no value */
+  const char *initial;     /* the default, as one would type it; NULL: none */
   const char *help;
 };
 
@@ -38,6 +38,13 @@ static bool complain(message *error, const char *format, ...)
   vsnprintf(error->text, error->size, format, arguments);
   va_end(arguments);
   return false;
+}
+
+static bool read_flag(const option_spec *spec, const char *value, void *field, message *error)
+{
+  (void)spec, (void)value, (void)error;
+  *(bool *)field = true;
+  return true;
 }
 
 static bool read_text(const option_spec *spec, const char *value, void *field, message *error)
@@ -144,6 +151,21 @@ static bool read_budget(const option_spec *spec, const char *value, void *field,
   return true;
 }
 
+/* GROUP/FIELD: the last slash parts them; "/FIELD" is a field of the root. */
+static bool read_losses(const option_spec *spec, const char *value, void *field, message *error)
+{
+  train_options *options = field;
+  const char *slash = strrchr(value, '/');
+  size_t length = slash ? (size_t)(slash - value) : 0;
+  if (!slash || slash[1] == '\0')
+    return complain(error, "--%s %s: give a group and the name of a field, such as /train/loss", spec->name, value);
+  if (length >= sizeof options->loss_group)
+    return complain(error, "--%s: the group's name is too long", spec->name);
+  snprintf(options->loss_group, sizeof options->loss_group, "%.*s", length ? (int)length : 1, value);
+  options->loss_field = slash + 1;
+  return true;
+}
+
 #define AT(field) offsetof(train_options, field)
 
 static const option_spec specs[] = {
@@ -173,7 +195,10 @@ static const option_spec specs[] = {
     {"x", read_text, AT(x), 0, 0, "FIELD", "x", "inputs: any numeric type and shape"},
     {"y", read_text, AT(y), 0, 0, "FIELD", "y", "class labels: integers from 0"},
     {"json", read_text, AT(json), 0, 0, "FILE", NULL, "write the results to FILE; - is standard output"},
-    {"help", NULL, 0, 0, 0, NULL, NULL, "print this; also -h"},
+    {"write-losses", read_losses, 0, 0, 0, "GROUP/FIELD", NULL,
+     "write the model's loss of each sample of GROUP there; needs one arm and one seed"},
+    {"force", read_flag, AT(force), 0, 0, NULL, NULL, "replace the losses that are there"},
+    {"help", read_flag, AT(help), 0, 0, NULL, NULL, "print this; also -h"},
 };
 
 enum { N_SPECS = sizeof specs / sizeof *specs };
@@ -187,8 +212,7 @@ static bool read_words(int argc, char **argv, train_options *options, message *e
 {
   struct option table[N_SPECS + 1] = {{0}};
   for (int s = 0; s < N_SPECS; s++)
-    table[s] = (struct option){specs[s].name, specs[s].read ? required_argument : no_argument, NULL,
-                               specs[s].read ? s + 256 : 'h'};
+    table[s] = (struct option){specs[s].name, specs[s].placeholder ? required_argument : no_argument, NULL, s + 256};
   optind = 1;
   opterr = 0;
   int code;
@@ -207,6 +231,18 @@ static bool read_words(int argc, char **argv, train_options *options, message *e
   return optind >= argc || complain(error, "one data set at a time: '%s' is one too many", argv[optind]);
 }
 
+static bool check_losses(const train_options *options, message *error)
+{
+  int arms = 0;
+  for (int a = 0; a < N_ARMS; a++)
+    arms += options->arms[a];
+  if (arms != 1 || options->seeds != 1)
+    return complain(error, "--write-losses: of which model? Train one, such as --arms full --seeds 1");
+  if (strcmp(options->loss_field, options->x) == 0 || strcmp(options->loss_field, options->y) == 0)
+    return complain(error, "--write-losses: field %s holds inputs or labels; give another name", options->loss_field);
+  return true;
+}
+
 /* What no option alone can get wrong. */
 static bool check(const train_options *options, message *error)
 {
@@ -216,7 +252,9 @@ static bool check(const train_options *options, message *error)
     return complain(error, "--arms: shortened and random spend the budget of the arm sifted; add it to the list");
   if (options->wall_budget && !options->arms[ARM_FULL])
     return complain(error, "--budget wall: the seconds of a step are measured in the arm full; add it to --arms");
-  return true;
+  if (options->force && !options->loss_field)
+    return complain(error, "--force: only the field of --write-losses can be replaced, and it is not given");
+  return !options->loss_field || check_losses(options, error);
 }
 
 bool options_parse(int argc, char **argv, train_options *options, char *text, size_t size)
@@ -245,7 +283,7 @@ void options_help(FILE *to)
     const option_spec *spec = &specs[s];
     char left[64];
     snprintf(left, sizeof left, "--%s %s", spec->name, spec->placeholder ? spec->placeholder : "");
-    fprintf(to, "  %-22s %s", left, spec->help);
+    fprintf(to, "  %-26s %s", left, spec->help);
     if (spec->initial)
       fprintf(to, " (%s)", spec->initial);
     fputc('\n', to);

@@ -13,7 +13,7 @@
 enum { ARM_FULL, ARM_SIFTED, ARM_SHORTENED, ARM_RANDOM, N_ARMS };
 extern const char *const arm_names[N_ARMS];
 
-enum { OPTIONS_MAX_RATES = 32 };
+enum { OPTIONS_MAX_RATES = 32, OPTIONS_MAX_GROUP = 256 };
 
 typedef struct train_options {
   const char *file;
@@ -25,6 +25,9 @@ typedef struct train_options {
   int n_hidden, hidden[MLP_MAX_HIDDEN];
   int n_rates;
   double rates[OPTIONS_MAX_RATES];
+  char loss_group[OPTIONS_MAX_GROUP]; /* where losses are written, with */
+  const char *loss_field;             /* NULL: nowhere */
+  bool force;
   bool wall_budget;
   bool help;
 } train_options;

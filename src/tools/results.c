@@ -62,6 +62,10 @@ static double balanced_of(const arm_result *run, double rows)
 {
   return (void)rows, run->errors.balanced;
 }
+static double loss_of(const arm_result *run, double rows)
+{
+  return (void)rows, run->errors.loss;
+}
 static double rate_of(const arm_result *run, double rows)
 {
   return (void)rows, run->rate;
@@ -307,6 +311,7 @@ static void json_arm(const result_set *found, int arm, FILE *to)
       {"cost_mean", cost_of},
       {"test_error_mean", error_of},
       {"balanced_error_mean", balanced_of},
+      {"test_loss_mean", loss_of},
       {"wall_s_mean", wall_of},
       {"score_s_mean", score_of},
       {"sift_s_mean", sift_of},

@@ -7,6 +7,8 @@
 
 #include "tools/arm.h"
 #include "tools/data.h"
+#include "tools/h5.h"
+#include "tools/losses.h"
 #include "tools/options.h"
 #include "tools/progress.h"
 #include "tools/results.h"
@@ -19,6 +21,7 @@ typedef struct train_job {
   trainer run;
   job_progress progress;
   result_set found;
+  loss_slice losses;
   double rates[N_ARMS]; /* learning rates of the arms */
   int rank, ranks;
 } train_job;
@@ -195,6 +198,9 @@ static int train_all(train_job *job)
   }
   if (code == TOOL_OK)
     code = run_seeds(job);
+  /* The network is still that of the last run, which is the only one. */
+  if (code == TOOL_OK && job->options.loss_field)
+    code = losses_compute(&job->losses, &job->data, &job->run.net);
   return code == TOOL_OK ? report(job) : code;
 }
 
@@ -212,23 +218,41 @@ static int with_network(train_job *job)
   MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, job->data.comm);
   int code = failed ? progress_fail(&job->progress, "out of memory for the network, or it is too large; give smaller "
                                                     "--hidden or --batch")
-                    : train_all(job);
+                    : TOOL_OK;
+  if (code == TOOL_OK && options->loss_field)
+    code = losses_create(&job->losses, &job->data);
+  if (code == TOOL_OK)
+    code = train_all(job);
   results_destroy(&job->found);
   free(run->losses);
   mlp_destroy(&run->net);
   return code;
 }
 
+static loss_field loss_field_of(const train_options *options)
+{
+  return (loss_field){options->file, options->loss_group, options->loss_field, options->force};
+}
+
 static int with_data(train_job *job)
 {
   const train_options *options = &job->options;
-  job->place = (data_place){options->file, options->train_group, options->test_group, {options->x, options->y}};
+  job->place = (data_place){.file = options->file,
+                            .train_group = options->train_group,
+                            .test_group = options->test_group,
+                            .loss_group = options->loss_field ? options->loss_group : NULL,
+                            .fields = {options->x, options->y}};
   job->data.progress = &job->progress;
   job->data.place = &job->place;
   int code = data_open(&job->data, arm_max_rows(options, job->ranks));
   if (code == TOOL_OK)
     code = with_network(job);
   data_close(&job->data);
+  if (code == TOOL_OK && options->loss_field) {
+    loss_field field = loss_field_of(options);
+    code = losses_write(&job->losses, &field, job->data.comm, &job->progress);
+  }
+  losses_destroy(&job->losses);
   return code;
 }
 
@@ -261,7 +285,8 @@ static int check_job(train_job *job)
              (long long)job->options.batch, job->ranks);
     return refuse(job, message);
   }
-  return TOOL_OK;
+  loss_field field = loss_field_of(&job->options);
+  return field.name ? losses_check(&field, MPI_COMM_WORLD, &job->progress) : TOOL_OK;
 }
 
 static int start(train_job *job, int argc, char **argv)
@@ -288,6 +313,7 @@ int tool_train(int argc, char **argv)
 {
   train_job job = {0};
   int provided;
+  h5_start();
   MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &job.rank);
   MPI_Comm_size(MPI_COMM_WORLD, &job.ranks);

@@ -86,6 +86,9 @@ while read -r option default; do
   result $? "the manual knows $option, $default"
 done <defaults
 same "options with defaults" 1 "$(($(wc -l <defaults) > 15))"
+same "the manual knows every option" "" "$(awk '/^  --/ { print $1 }' out | while read -r option; do
+  grep -qE "^\.It Fl ${option#-}( |$)" "$manual" || echo "$option"
+done)"
 refuses_train 2 "" "$file" --nosuch
 refuses_train 2 "batch" "$file" --batch 0
 refuses_train 2 "beta" "$file" --beta 0
@@ -110,4 +113,99 @@ refuses_train 1 "cut.h5" cut.h5
 printf 'a,b,y\n1,2,0\n3,4,-1\n5,6,1\n' >negative.csv
 "$MPISIFT" convert negative.h5 train/=negative.csv test/=negative.csv >/dev/null 2>err
 refuses_train 1 "-1" negative.h5 --batch 2
+
+# --- Losses
+
+if ! command -v h5dump >/dev/null; then
+  skip "losses written" "no h5dump"
+  finish
+  exit
+fi
+one="--arms full $short"
+
+for n in 1 3; do
+  cp "$file" of$n.h5
+  # shellcheck disable=SC2086
+  ranks $n of$n.h5 $one --write-losses /train/reference_loss --json of$n.json >out 2>err
+  result $? "losses of the training group, $n ranks"
+  values of$n.h5 /train/reference_loss >of$n.txt
+done
+same "there is one for each row" "49300 49300" "$(wc -l <of1.txt) $(wc -l <of3.txt)"
+same "they are float32" 1 "$("$MPISIFT" info of1.h5 /train | grep -c 'reference_loss: float32, ')"
+same "they do not depend on the number of ranks" 1 "$(paste of1.txt of3.txt | awk '{
+  d = $1 > $2 ? $1 - $2 : $2 - $1; if (d > 1e-3 * (1e-2 + $1)) n++ } END { print n + 0 == 0 && NR == 49300 }')"
+# shellcheck disable=SC2086
+ranks 2 of1.h5 $one --write-losses test/loss --json again.json >out 2>err
+result $? "losses of the test group, into a file that has some"
+same "their mean is the loss that evaluation found" 1 \
+  "$(values of1.h5 /test/loss | awk -v wanted="$(key again.json full test_loss_mean)" '{ sum += $1 }
+    END { d = sum / NR / wanted - 1; print (NR == 8700 && d < 1e-5 && d > -1e-5) }')"
+# shellcheck disable=SC2086
+ranks 2 "$file" $one --json plain.json >out 2>err
+same "training is the same with more fields in the group" "$(key plain.json full test_loss_mean)" \
+  "$(key again.json full test_loss_mean)"
+
+# Where the inputs are constant all rows have one distribution: the losses of the classes are its negative logarithms.
+awk 'BEGIN { for (i = 0; i < 900; i++) print "7,7," (i % 9 < 5 ? 0 : i % 9 < 8 ? 1 : 2) }' >constant.csv
+"$MPISIFT" convert --test 100 --holdout 300 constant.h5 constant.csv >out 2>err
+ranks 2 constant.h5 --arms full --batch 10 --hidden 4 --lr 0.05,0.1 --train-group /holdout --write-losses /train/loss >out 2>err
+result $? "trained on the holdout, losses of the training group"
+values constant.h5 /train/loss >loss.txt
+values constant.h5 /train/y | paste - loss.txt >pairs
+same "each class has its loss, in the order of the rows" 3 "$(sort -u pairs | wc -l)"
+same "which are the logarithms of shares" 1 \
+  "$(sort -u pairs | awk '{ sum += exp(-$2) } END { print (sum > 0.9999 && sum < 1.0001) }')"
+same "the frequent class has the least loss" "0 1 2" "$(sort -u pairs | sort -k 2 -g | cut -f 1 | tr '\n' ' ' | sed 's/ $//')"
+
+cp constant.h5 kept.h5
+small="--arms full --batch 10 --hidden 4 --lr 0.01"
+# refuses_losses STATUS PATTERN FIELD OPTION...: and the file stays as it was.
+refuses_losses() {
+  losses_status=$1 pattern=$2 losses=$3
+  shift 3
+  # shellcheck disable=SC2086
+  refuses_train "$losses_status" "$pattern" constant.h5 $small --write-losses "$losses" "$@"
+  cmp constant.h5 kept.h5 >err 2>&1
+  result $? "and the file stays as it was"
+}
+refuses_losses 1 "constant.h5: cannot write field loss of /train: it exists; .* --force" /train/loss
+refuses_losses 1 "field x of /train: what has this name does not hold losses" /train/x --x y --force
+refuses_losses 1 "field loss of /nosuch: the file has no such group" /nosuch/loss
+refuses_losses 2 "field y holds inputs or labels" /test/y --force
+refuses_losses 2 "give a group and the name of a field" loss
+refuses_losses 2 "give a group and the name of a field" /train/
+refuses_losses 2 "of which model" /test/loss --seeds 2
+refuses_losses 2 "of which model" /test/loss --arms full,sifted
+# shellcheck disable=SC2086
+refuses_train 2 "only the field of --write-losses" constant.h5 $small --force
+refuses_train 1 "nosuch.h5: cannot write field loss of /train: No such file" nosuch.h5 --arms full --write-losses /train/loss
+chmod 444 constant.h5
+if [ -w constant.h5 ]; then
+  skip "a file that is read-only" "this user may write everything"
+else
+  refuses_losses 1 "constant.h5: cannot write field loss2 of /train: Permission denied" /train/loss2
+fi
+chmod 644 constant.h5
+if command -v flock >/dev/null; then
+  unset HDF5_USE_FILE_LOCKING
+  exec 9<constant.h5
+  flock -s 9
+  refuses_losses 1 "constant.h5: cannot write field loss2 of /train: another program has it open" /train/loss2
+  exec 9<&-
+else
+  skip "a file that is open elsewhere" "no flock"
+fi
+# shellcheck disable=SC2086
+ranks 2 constant.h5 $small --write-losses /train/loss --force >out 2>err
+result $? "losses replaced"
+same "they are others, as many" "1 500" \
+  "$(values constant.h5 /train/loss >other.txt; cmp -s other.txt loss.txt; echo $?) $(wc -l <other.txt)"
+same "nothing else is there" "loss x y" \
+  "$("$MPISIFT" info constant.h5 /train | sed -n 's/^  \([a-z_]*\): .*/\1/p' | sort | tr '\n' ' ' | sed 's/ $//')"
+
+npy x.npy '<f4' '4, 1' 00 00 00 00 00 00 80 3f 00 00 00 40 00 00 40 40
+npy nan.npy '<f4' '4, 1' 00 00 00 00 00 00 80 3f 00 00 00 40 00 00 c0 7f
+npy y.npy '|u1' '4,' 00 01 00 01
+"$MPISIFT" convert nan.h5 train/x=x.npy train/y=y.npy test/x=x.npy test/y=y.npy odd/x=nan.npy odd/y=y.npy >out 2>err
+refuses_train 1 "nan.h5: row 3 of /odd has no finite loss; does its x hold NaN" nan.h5 --arms full --batch 2 --lr 0.1 --write-losses /odd/loss
 finish
