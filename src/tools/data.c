@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/h5.h"
 #include "tools/tool.h"
 
 enum { MAX_CLASSES = 65536 };
@@ -267,6 +268,16 @@ static int check_fields(data_set *data)
   return TOOL_OK;
 }
 
+/* The library's own words, and for a group that is not there those of the program. */
+static int open_failed(data_set *data, const char *group)
+{
+  const char *hint = "";
+  if (data->rank == 0 && h5_lacks_group(data->place->file, group))
+    hint = ". Name other groups with --train-group and --test-group, or make /train and /test with 'mpisift convert "
+           "--test'";
+  return progress_fail(data->progress, "%s%s", mpisift_error(data->ctx), hint);
+}
+
 static int open_groups(data_set *data)
 {
   const data_place *place = data->place;
@@ -276,9 +287,12 @@ static int open_groups(data_set *data)
     mpisift_status status =
         mpisift_dataset_open(data->ctx, place->file, groups[g].name, place->fields, DATA_FIELDS, 0, &data->handles[g]);
     if (status != MPISIFT_OK)
-      return progress_fail(data->progress, "%s", mpisift_error(data->ctx));
+      return open_failed(data, groups[g].name);
     *groups[g].source = mpisift_dataset_source(data->handles[g]);
   }
+  if (data->rank == 0 && h5_same_group(place->file, place->train_group, place->test_group))
+    tool_error("warning: %s is the training group and the test group: the test errors are of samples trained on",
+               place->train_group);
   return TOOL_OK;
 }
 

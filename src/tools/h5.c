@@ -114,3 +114,35 @@ bool h5_same_object(hid_t a, hid_t b)
          of_a.fileno == of_b.fileno && of_a.addr == of_b.addr;
 #endif
 }
+
+static void close_group(hid_t group)
+{
+  if (group >= 0)
+    H5Gclose(group);
+}
+
+bool h5_lacks_group(const char *path, const char *group)
+{
+  hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+
+  if (file < 0)
+    return false;
+  hid_t found = H5Gopen2(file, group, H5P_DEFAULT);
+  close_group(found);
+  H5Fclose(file);
+  return found < 0;
+}
+
+bool h5_same_group(const char *path, const char *a, const char *b)
+{
+  hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+
+  if (file < 0)
+    return false;
+  hid_t of_a = H5Gopen2(file, a, H5P_DEFAULT), of_b = H5Gopen2(file, b, H5P_DEFAULT);
+  bool same = of_a >= 0 && of_b >= 0 && h5_same_object(of_a, of_b);
+  close_group(of_a);
+  close_group(of_b);
+  H5Fclose(file);
+  return same;
+}

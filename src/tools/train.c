@@ -183,9 +183,23 @@ static int report(train_job *job)
   return code;
 }
 
+/* A batch of the least data that are trained on: while learning rates are tried, that is a part of the group. */
+static int check_batch(train_job *job)
+{
+  const train_options *options = &job->options;
+  data_fold fit = {&job->data.train, false};
+  bool tuned = options->n_rates > 1;
+  int64_t n = tuned ? data_fold_source(&fit).n : job->data.train.n;
+  if (options->batch <= n)
+    return TOOL_OK;
+  return progress_fail(&job->progress, "%s: --batch %lld is more than the %lld rows of %s%s; give a smaller one",
+                       options->file, (long long)options->batch, (long long)n, options->train_group,
+                       tuned ? " that are left to train on while a learning rate is chosen" : "");
+}
+
 static int train_all(train_job *job)
 {
-  int code = TOOL_OK;
+  int code = check_batch(job);
   for (int a = 0; a < N_ARMS && code == TOOL_OK; a++) {
     job->rates[a] = job->options.rates[0];
     if (job->options.arms[a])

@@ -104,15 +104,38 @@ refuses_train 2 "policy" "$file" --policy nosuch
 refuses_train 2 "lr" "$file" --lr 0.1,,0.2
 refuses_train 2 "hidden" "$file" --hidden 0
 refuses_train 1 "nosuch.h5" nosuch.h5
-refuses_train 1 "/nosuch" "$file" --train-group /nosuch
+same "no rank is named where all fail alike" 0 "$(grep -c 'rank 0' err)"
+refuses_train 1 "no group /nosuch.* --train-group .* 'mpisift convert --test'" "$file" --train-group /nosuch
 refuses_train 1 "field z" "$file" --x z
-refuses_train 1 "fewer than one global batch" "$file" --batch 60000
+refuses_train 1 "--batch 60000 is more than the 49300 rows of /train; " "$file" --batch 60000 --lr 0.1
+refuses_train 1 "--batch 49000 is more than the 44370 rows of /train that are left .* learning rate" "$file" --batch 49000
 refuses_train 1 "json" "$file" --json nosuch/out.json
 head -c 200000 "$file" >cut.h5
 refuses_train 1 "cut.h5" cut.h5
 printf 'a,b,y\n1,2,0\n3,4,-1\n5,6,1\n' >negative.csv
 "$MPISIFT" convert negative.h5 train/=negative.csv test/=negative.csv >/dev/null 2>err
 refuses_train 1 "-1" negative.h5 --batch 2
+
+# --- What it says besides
+
+# shellcheck disable=SC2086
+ranks 2 "$file" $short --arms full --train-group test --test-group /test/ >out 2>err
+result $? "one group for training and test"
+same "is warned about, once" 1 "$(grep -c '^mpisift: warning: test is the training group and the test group' err)"
+if command -v script >/dev/null && script -qec true typescript </dev/null >/dev/null 2>&1; then
+  for n in 1 2; do
+    script -qec "timeout 100 ${MPIEXEC:-mpiexec} -n $n '$MPISIFT' train '$file' $short --arms full --epochs 25" typescript \
+      </dev/null >out 2>err
+    tr '\r' '\n' <typescript >lines
+    cp lines err
+    grep -qE '^full, seed 1/1  epoch [0-9]+/25  loss 0\.[0-9]{4}  keep 100 %  [0-9]+:[0-9]{2} left *$' lines
+    result $? "a progress line on a terminal, $n ranks"
+    awk '/ left *$/ { shown = 1 } /^ +$/ { shown = 0 } /^test error/ && shown { bad = 1 } END { exit bad }' lines
+    result $? "which is gone before the table, $n ranks"
+  done
+else
+  skip "a progress line on a terminal" "no script of util-linux"
+fi
 
 # --- Losses
 
