@@ -9,7 +9,7 @@
 #include "tools/h5.h"
 #include "tools/tool.h"
 
-enum { PIECE = 1 << 16 }; /* losses sent and written together */
+enum { PIECE = 1 << 14 }; /* losses sent and written together */
 
 /* All ranks learn whether rank 0 succeeded, which prints its message if not. */
 static int share(bool ok, const char *message, MPI_Comm comm, job_progress *progress)
