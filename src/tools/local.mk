@@ -21,6 +21,8 @@ mpisift_SOURCES = \
 	src/tools/info_json.h \
 	src/tools/input.c \
 	src/tools/input.h \
+	src/tools/json.c \
+	src/tools/json.h \
 	src/tools/losses.c \
 	src/tools/losses.h \
 	src/tools/main.c \

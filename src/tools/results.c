@@ -1,11 +1,10 @@
 #include "tools/results.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "tools/json.h"
 
 bool results_create(result_set *found, const train_options *options, const data_set *data)
 {
@@ -231,31 +230,6 @@ void results_table(const result_set *found, FILE *to)
     print_verdict(found, to);
 }
 
-static void json_text(FILE *to, const char *name, const char *text)
-{
-  fprintf(to, "\"%s\": \"", name);
-  for (; *text != '\0'; text++) {
-    unsigned char c = (unsigned char)*text;
-    if (c == '"' || c == '\\')
-      fputc('\\', to);
-    if (c < ' ')
-      fprintf(to, "\\u%04x", c);
-    else
-      fputc(c, to);
-  }
-  fputc('"', to);
-}
-
-/* JSON has no NaN. */
-static void json_number(FILE *to, const char *name, double value)
-{
-  fprintf(to, "\"%s\": ", name);
-  if (isfinite(value))
-    fprintf(to, "%.9g", value);
-  else
-    fprintf(to, "null");
-}
-
 static void json_settings(const result_set *found, FILE *to)
 {
   const train_options *options = found->options;
@@ -345,8 +319,9 @@ static void json_pair(const result_set *found, int arm, FILE *to)
   fputc('}', to);
 }
 
-static void json(const result_set *found, FILE *to)
+static void json(const void *what, FILE *to)
 {
+  const result_set *found = what;
   const char *comma = "";
   fprintf(to, "{\n");
   json_settings(found, to);
@@ -370,65 +345,7 @@ static void json(const result_set *found, FILE *to)
   fprintf(to, "\n  ]\n}\n");
 }
 
-/* The name under which a file is written before it takes its place. Only a regular file can be replaced by renaming:
- * others, such as /dev/null, are written directly. NULL: out of memory. */
-static char *temporary_name(const char *path)
-{
-  struct stat info;
-  bool replace = lstat(path, &info) != 0 || S_ISREG(info.st_mode);
-  size_t size = strlen(path) + 32;
-  char *name = malloc(size);
-  if (name && replace)
-    snprintf(name, size, "%s.%ld.tmp", path, (long)getpid());
-  else if (name)
-    snprintf(name, size, "%s", path);
-  return name;
-}
-
-static bool explain(const char *path, char *message, size_t size)
-{
-  snprintf(message, size, "cannot write %s: %s", path, strerror(errno));
-  return false;
-}
-
-static bool write_to(const result_set *found, const char *path)
-{
-  FILE *file = fopen(path, "w");
-  if (!file)
-    return false;
-  if (found)
-    json(found, file);
-  bool ok = !ferror(file);
-  return fclose(file) == 0 && ok;
-}
-
-bool results_can_write(const char *path, char *message, size_t size)
-{
-  if (!path || strcmp(path, "-") == 0)
-    return true;
-  char *name = temporary_name(path);
-  bool ok = name && write_to(NULL, name);
-  if (!ok)
-    explain(path, message, size);
-  else if (strcmp(name, path) != 0)
-    remove(name);
-  free(name);
-  return ok;
-}
-
 bool results_write_json(const result_set *found, const char *path, char *message, size_t size)
 {
-  if (strcmp(path, "-") == 0) {
-    json(found, stdout);
-    return fflush(stdout) == 0 || explain("standard output", message, size);
-  }
-  char *name = temporary_name(path);
-  bool ok = name && write_to(found, name) && (strcmp(name, path) == 0 || rename(name, path) == 0);
-  if (!ok) {
-    explain(path, message, size);
-    if (name && strcmp(name, path) != 0)
-      remove(name);
-  }
-  free(name);
-  return ok;
+  return json_write(path, json, found, message, size);
 }

@@ -23,10 +23,7 @@ void results_destroy(result_set *found);
 /* The table, and below it the differences between the arms, in words. */
 void results_table(const result_set *found, FILE *to);
 
-/* Test that results_write_json() will be able to write to path; else say why. "-" and NULL are fine. */
-bool results_can_write(const char *path, char *message, size_t size);
-
-/* Write to path, in one go: a reader never sees half a file. "-" is standard output. */
+/* As json_write(). */
 bool results_write_json(const result_set *found, const char *path, char *message, size_t size);
 
 #endif

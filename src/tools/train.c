@@ -8,6 +8,7 @@
 #include "tools/arm.h"
 #include "tools/data.h"
 #include "tools/h5.h"
+#include "tools/json.h"
 #include "tools/losses.h"
 #include "tools/options.h"
 #include "tools/progress.h"
@@ -290,7 +291,7 @@ static int refuse(const train_job *job, const char *message)
 static int check_job(train_job *job)
 {
   char message[512];
-  int writable = job->rank != 0 || results_can_write(job->options.json, message, sizeof message);
+  int writable = job->rank != 0 || json_can_write(job->options.json, message, sizeof message);
   MPI_Bcast(&writable, 1, MPI_INT, 0, MPI_COMM_WORLD);
   if (!writable)
     return progress_fail(&job->progress, "%s", message);
