@@ -1,5 +1,6 @@
 # libmpisift_core.la holds all code; libmpisift.la exports only ^mpisift_ from
-# it. Test programs link the former, users and examples the latter.
+# it. Test programs and the program mpisift link the former, users and examples
+# the latter.
 noinst_LTLIBRARIES += libmpisift_core.la
 libmpisift_core_la_SOURCES = \
 	src/api/config.c \

@@ -47,6 +47,7 @@ shell_tests = \
 	tests/layers.sh \
 	tests/messages.sh \
 	tests/symbols.sh \
+	tests/tools/bench.sh \
 	tests/tools/convert.sh \
 	tests/tools/info.sh \
 	tests/tools/train.sh

@@ -11,6 +11,7 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
+    {"bench", "measure parts of the library", tool_bench},
     {"convert", "make a data set (HDF5) from CSV, IDX or NumPy files", tool_convert},
     {"info", "describe a data set", tool_info},
     {"train", "train a classifier with and without sifting, and compare", tool_train},

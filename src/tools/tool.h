@@ -9,6 +9,7 @@
 enum tool_exit { TOOL_OK = 0, TOOL_FAILURE = 1, TOOL_USAGE = 2 };
 
 /* A command: argv[0] is its name. Returns an enum tool_exit. */
+int tool_bench(int argc, char **argv);
 int tool_convert(int argc, char **argv);
 int tool_info(int argc, char **argv);
 int tool_train(int argc, char **argv);

@@ -1,0 +1,122 @@
+#!/bin/sh
+# mpisift bench: each benchmark, small, at 1, 2 and 3 ranks: valid JSON with its keys and values that make sense, whatever
+# the speed of the machine.
+. "$(dirname "$0")/../../scripts/mpi-env.sh"
+. "$(dirname "$0")/tap.sh"
+
+# ranks N ARGUMENT...
+ranks() {
+  n=$1
+  shift
+  timeout 100 ${MPIEXEC:-mpiexec} -n "$n" "$MPISIFT" bench "$@" </dev/null
+}
+
+# refuses_bench STATUS PATTERN ARGUMENT...: on two ranks, with one line of error.
+refuses_bench() {
+  status=$1 pattern=$2
+  shift 2
+  ranks 2 "$@" >out 2>err
+  got=$?
+  [ "$got" -eq "$status" ] && [ "$(grep -c '^mpisift: ' err)" -eq 1 ] && grep -q "^mpisift: .*$pattern" err && [ ! -s out ]
+  result $? "refused: $pattern"
+}
+
+# value KEY: the number of a key in out.json, which has one member a line.
+value() {
+  sed -n "s/^  \"$1\": \(-\{0,1\}[0-9.e+-]*\),\{0,1\}\$/\1/p" out.json
+}
+
+# holds NAME CONDITION KEY...: the awk condition over $1, $2, ...: the values of the keys, all of which are there.
+holds() {
+  name=$1 condition=$2
+  shift 2
+  fields=$#
+  for key in "$@"; do value "$key"; done | tr '\n' ' ' >values
+  awk -v fields=$fields "{ ok = NF == fields && ($condition) } END { exit !ok }" values
+  status=$?
+  echo "$condition: $* are $(cat values)" >err
+  result $status "$name"
+}
+
+# bench N ARGUMENT...: run it with its results in out.json.
+bench() {
+  rm -f out.json
+  ranks "$@" --json out.json >table 2>err
+  result $? "bench $2, $1 ranks"
+  if command -v python3 >/dev/null; then
+    works "its JSON is an object of texts and numbers, no key twice" python3 -c '
+import json
+def flat(pairs):
+    assert len(dict(pairs)) == len(pairs) and all(type(v) in (str, int, float) for k, v in pairs)
+    return dict(pairs)
+assert len(json.load(open("out.json"), object_pairs_hook=flat)) > 8'
+  else
+    skip "the JSON is valid" "no python3"
+  fi
+  grep -q "\"benchmark\": \"$2\"" out.json
+  result $? "it names the benchmark"
+  holds "it says on what it ran" "\$1 == $1 && \$2 >= 1 && \$2 <= $1 && \$3 >= 1" ranks nodes cores
+}
+
+# In each step every row of the batch is compared between the library and the ways without it.
+for n in 1 2 3; do
+  bench $n exchange --batch 6 --steps 4 --small 100 --large 4004 --skew 1
+  holds "the options" '$1 == 6 && $2 == 0.25 && $3 == 1 && $4 == 4 && $5 == 100 && $6 == 4004' \
+    batch keep skew steps small large
+  for size in small large; do
+    holds "$size: times" '$1 > 0 && $2 > 0 && $3 > 0 && $4 > 0' \
+      ${size}_exchange_us ${size}_bare_us ${size}_alltoallv_us ${size}_plan_us
+    holds "$size: ratios" '$1 > 0.999 * $3 / $4 && $1 < 1.001 * $3 / $4 && $2 > 0.999 * $3 / $5 && $2 < 1.001 * $3 / $5' \
+      ${size}_over_bare ${size}_over_alltoallv ${size}_exchange_us ${size}_bare_us ${size}_alltoallv_us
+    # The first rank accepts twice as many as the mean, the last one none: (2 - 1) / 2 or (2 - 1) / 3 of a batch move.
+    most=$(echo "0 0.75 0.6" | cut -d ' ' -f $n) least=$(echo "0 0.4 0.2" | cut -d ' ' -f $n)
+    holds "$size: samples move" "\$1 >= $least && \$1 <= $most" ${size}_moved_share
+    holds "$size: in few messages" "\$1 >= ($n > 1) && \$1 < $n + ($n == 1)" ${size}_messages
+  done
+  holds "bytes" "\$1 == 600 * $n && \$2 == 24024 * $n" small_batch_bytes large_batch_bytes
+  # A record is the fields, a tag of 32 bytes, and what aligns it to 8 bytes.
+  holds "bytes of records" "\$1 > 0.999 * \$2 * 136 * 6 * $n - 1 && \$1 < 1.001 * \$2 * 136 * 6 * $n + 1" \
+    small_moved_bytes small_moved_share
+
+  bench $n plan --batch 3 --repeats 2
+  for virtual in 4 8 16 32 64 128 256 512 1024 2048 4096 8192; do
+    holds "$virtual virtual ranks" "\$1 > 0 && \$2 > 0 && \$2 < 1 && \$3 >= 1 && \$3 < $virtual" \
+      ranks_${virtual}_plan_us ranks_${virtual}_moved_share ranks_${virtual}_messages
+  done
+done
+grep -q '^ranks_8192_plan_us  *[0-9]' table
+result $? "the table has a line for a figure"
+
+ranks 2 plan --repeats 1 --json - >out.json 2>err
+result $? "JSON on standard output"
+holds "and nothing else" '$1 == 2' ranks
+same "no table beside it" "{ }" "$(sed -n '1p;$p' out.json | tr '\n' ' ' | sed 's/ $//')"
+
+manual=$data/../../doc/mpisift.1
+ranks 2 --help >out 2>err
+result $? "--help"
+for name in exchange plan; do
+  grep -q "^$name: " out
+  result $? "help knows $name"
+  ranks 1 $name --help >help 2>err
+  sed -n 's/^  --\([a-z-]* [A-Z]*\)  *.*(\([^()]*\))$/\1 \2/p' help >defaults
+  sed -n "/^\.Cm $name\$/,/^\.El/p" "$manual" >section
+  while read -r option placeholder default; do
+    grep -qx "\.It Fl -$option Ar $placeholder Pq $default" section
+    result $? "the manual knows $name --$option $default"
+  done <defaults
+  same "$name has options with defaults" 1 "$(($(wc -l <defaults) > 1))"
+done
+
+refuses_bench 2 "name of a benchmark"
+refuses_bench 2 "no benchmark 'nosuch'" nosuch
+refuses_bench 2 "unknown option '--nosuch'" plan --nosuch
+refuses_bench 2 "needs a value" plan --batch
+refuses_bench 2 "batch" exchange --batch 0
+refuses_bench 2 "whole" exchange --batch 2.5
+refuses_bench 2 "keep" exchange --keep nan
+refuses_bench 2 "skew" exchange --skew 1.5
+refuses_bench 2 "one too many" plan exchange
+refuses_bench 1 "Alltoallv" exchange --batch 1000000
+refuses_bench 1 "nosuch/out.json" plan --json nosuch/out.json
+finish
