@@ -79,16 +79,27 @@ void msift_plan_destroy(struct msift_plan *p, struct msift_memory *memory)
   msift_free(memory, &p->rows);
 }
 
-static int64_t owner_of(const struct msift_ring *owners, int64_t slot)
+/* The owners of slots from one on, up to where the queue wraps around; *end: the first slot behind them, at most n. All
+ * time of planning goes into walks through the owners. */
+static const uint32_t *owners_from(const struct msift_ring *owners, int64_t slot, int64_t n, int64_t *end)
 {
-  return *(const uint32_t *)msift_ring_at(owners, slot);
+  int64_t wrap = owners->capacity - owners->first;
+
+  *end = slot < wrap && wrap < n ? wrap : n;
+  return msift_ring_at(owners, slot);
 }
 
 static void count_held(struct msift_plan *p, const struct msift_ring *owners, int64_t n)
 {
-  memset(p->held, 0, (size_t)p->ranks * sizeof *p->held);
-  for (int64_t slot = 0; slot < n; slot++)
-    p->held[owner_of(owners, slot)]++;
+  int64_t *held = p->held;
+
+  memset(held, 0, (size_t)p->ranks * sizeof *held);
+  for (int64_t begin = 0, end; begin < n; begin = end) {
+    const uint32_t *owner = owners_from(owners, begin, n, &end);
+
+    for (int64_t i = 0; i < end - begin; i++)
+      held[owner[i]]++;
+  }
 }
 
 static void set_quotas(struct msift_plan *p, int64_t n)
@@ -140,25 +151,38 @@ static void match_nodes(struct msift_plan *p)
   match(p, 0, p->ranks);
 }
 
-/* Walk through the batch in the order of slots and pick this rank's rows; p->held serves as the count of each rank's
- * samples seen so far. */
-static void pick_rows(struct msift_plan *p, const struct msift_ring *owners, int64_t n)
+/* Pick this rank's rows among slots [begin, end) with their owners, in the order of slots, and count all samples seen
+ * in p->held. */
+static struct msift_row *pick_among(const struct msift_plan *p, const uint32_t *owner, int64_t begin, int64_t end,
+                                    struct msift_row *row)
 {
-  int64_t mine = p->quota[p->rank];
+  int64_t mine = p->quota[p->rank], *held = p->held;
 
-  memset(p->held, 0, (size_t)p->ranks * sizeof *p->held);
-  p->n_rows = 0;
-  for (int64_t slot = 0; slot < n; slot++) {
-    int64_t owner = owner_of(owners, slot), index = p->held[owner]++, via = p->incoming[owner];
+  for (int64_t slot = begin; slot < end; slot++, owner++) {
+    int64_t index = held[*owner]++, via = p->incoming[*owner];
 
-    if (owner == p->rank && index < mine) {
-      p->rows[p->n_rows++] = (struct msift_row){slot, -1, index};
+    if (*owner == p->rank && index < mine) {
+      *row++ = (struct msift_row){slot, -1, index};
     } else if (via >= 0) {
       const struct msift_transfer *t = &p->transfers[via];
       if (index >= t->first && index < t->first + t->n)
-        p->rows[p->n_rows++] = (struct msift_row){slot, via, index - t->first};
+        *row++ = (struct msift_row){slot, via, index - t->first};
     }
   }
+  return row;
+}
+
+static void pick_rows(struct msift_plan *p, const struct msift_ring *owners, int64_t n)
+{
+  struct msift_row *row = p->rows;
+
+  memset(p->held, 0, (size_t)p->ranks * sizeof *p->held);
+  for (int64_t begin = 0, end; begin < n; begin = end) {
+    const uint32_t *owner = owners_from(owners, begin, n, &end);
+
+    row = pick_among(p, owner, begin, end, row);
+  }
+  p->n_rows = row - p->rows;
 }
 
 void msift_plan_make(struct msift_plan *p, const struct msift_ring *owners, int64_t n)
