@@ -78,10 +78,16 @@ double bench_median(double *samples, int64_t n)
   return (samples[(n - 1) / 2] + samples[n / 2]) / 2;
 }
 
-double bench_slowest(const bench_job *job, double *samples, int64_t n)
+double bench_ratio(const double *a, const double *b, int64_t n, double *ratios)
+{
+  for (int64_t i = 0; i < n; i++)
+    ratios[i] = a[i] / b[i];
+  return bench_median(ratios, n);
+}
+
+void bench_slowest(const bench_job *job, double *samples, int64_t n)
 {
   MPI_Allreduce(MPI_IN_PLACE, samples, (int)n, MPI_DOUBLE, MPI_MAX, job->comm);
-  return bench_median(samples, n);
 }
 
 static void key_of(const bench_option *option, char *key)

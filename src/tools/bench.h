@@ -54,10 +54,14 @@ bool bench_all(const bench_job *job, bool mine);
 /* Wait for all ranks, so that no late one is waited for in what is timed; then the time, of msift_seconds(). */
 double bench_start(const bench_job *job);
 
-/* Replace each of n samples by the largest of all ranks, then return their median. Sorts them. */
-double bench_slowest(const bench_job *job, double *samples, int64_t n);
+/* Replace each of n samples by the largest of all ranks. */
+void bench_slowest(const bench_job *job, double *samples, int64_t n);
 
 /* Median of n >= 1 samples. Sorts them. */
 double bench_median(double *samples, int64_t n);
+
+/* Median of the ratios a[i] / b[i], for which there is room in `ratios`. Samples taken one after the other share the
+ * moods of the machine; their ratios vary less than the ratio of medians. */
+double bench_ratio(const double *a, const double *b, int64_t n, double *ratios);
 
 #endif

@@ -34,9 +34,9 @@ typedef struct exchange_run {
   struct msift_pool pool; /* before the batch */
   mpisift_batch batch;
   bare_way ways[WAYS];
-  MPI_Request *requests;              /* [ranks] */
-  int *sent, *sent_at, *got, *got_at; /* [ranks]: bytes, for MPI_Alltoallv */
-  double *seconds[WAYS], *planning;   /* [steps] */
+  MPI_Request *requests;                     /* [ranks] */
+  int *sent, *sent_at, *got, *got_at;        /* [ranks]: bytes, for MPI_Alltoallv */
+  double *seconds[WAYS], *planning, *ratios; /* [steps] */
   int64_t steps, moved, messages;
 } exchange_run;
 
@@ -99,11 +99,12 @@ static bool allocate(exchange_run *run)
   run->requests = calloc(ranks, sizeof(MPI_Request));
   run->sent = calloc(4 * ranks, sizeof *run->sent);
   run->planning = calloc(steps, sizeof *run->planning);
+  run->ratios = calloc(steps, sizeof *run->ratios);
   for (int w = 0; w < WAYS; w++) {
     run->seconds[w] = calloc(steps, sizeof *run->seconds[w]);
     ok = ok && run->seconds[w] && (w == LIBRARY || create_way(&run->ways[w], run->loader));
   }
-  if (!ok || !run->requests || !run->sent || !run->planning)
+  if (!ok || !run->requests || !run->sent || !run->planning || !run->ratios)
     return false;
   run->sent_at = run->sent + ranks;
   run->got = run->sent + 2 * ranks;
@@ -123,6 +124,7 @@ static void destroy(exchange_run *run)
   free(run->requests);
   free(run->sent);
   free(run->planning);
+  free(run->ratios);
   mpisift_loader_destroy(&run->loader);
   free(run->table);
 }
@@ -242,13 +244,18 @@ static bool same_rows(const exchange_run *run)
   return same && memcmp(run->batch.data[Y], run->batch.ids, (size_t)run->batch.n * sizeof(int64_t)) == 0;
 }
 
-static double time_planning(exchange_run *run)
+/* The library plans inside its own exchange. All ways are waited for equally often. */
+static void prepare(exchange_run *run, int first, double *planning)
 {
   mpisift_loader *l = run->loader;
   double begin = bench_start(run->job);
 
+  run->pool = l->pool;
+  if (first == LIBRARY)
+    return;
   msift_plan_make(&l->plan, &l->pool.owners, l->global_batch);
-  return msift_seconds() - begin;
+  *planning = msift_seconds() - begin;
+  count_bytes(run);
 }
 
 static void exchange_by(exchange_run *run, int way)
@@ -266,11 +273,7 @@ static int step(exchange_run *run, int first, int64_t sample)
 
   if (fill_pool(l) != MPISIFT_OK)
     return bench_fail(run->job, "%s", mpisift_error(run->job->ctx));
-  run->pool = l->pool;
-  if (first != LIBRARY) {
-    run->planning[sample] = time_planning(run);
-    count_bytes(run);
-  }
+  prepare(run, first, &run->planning[sample]);
   begin = bench_start(run->job);
   exchange_by(run, first);
   run->seconds[first][sample] = msift_seconds() - begin;
@@ -297,20 +300,31 @@ static int run_steps(exchange_run *run)
   return code;
 }
 
-static void put_figures(exchange_run *run, const char *prefix)
+static void put_times(exchange_run *run, const char *prefix)
 {
   bench_job *job = run->job;
-  double medians[WAYS], steps = (double)(WAYS * run->steps), moved = (double)run->moved / steps;
-  const mpisift_loader *l = run->loader;
+  double **seconds = run->seconds;
+  int64_t n = run->steps;
 
   for (int w = 0; w < WAYS; w++)
-    medians[w] = bench_slowest(job, run->seconds[w], run->steps);
-  bench_put(job, prefix, "exchange_us", 1e6 * medians[LIBRARY], "exchange of a batch, of the slowest rank");
-  bench_put(job, prefix, "bare_us", 1e6 * medians[BARE], "the same messages and copies, bare");
-  bench_put(job, prefix, "alltoallv_us", 1e6 * medians[ALLTOALLV], "the same by MPI_Alltoallv");
-  bench_put(job, prefix, "over_bare", medians[LIBRARY] / medians[BARE], "exchange over bare messages");
-  bench_put(job, prefix, "over_alltoallv", medians[LIBRARY] / medians[ALLTOALLV], "exchange over MPI_Alltoallv");
-  bench_put(job, prefix, "plan_us", 1e6 * bench_slowest(job, run->planning, run->steps), "of the exchange, planning");
+    bench_slowest(job, seconds[w], n);
+  bench_slowest(job, run->planning, n);
+  bench_put(job, prefix, "over_bare", bench_ratio(seconds[LIBRARY], seconds[BARE], n, run->ratios),
+            "exchange over the same messages and copies, bare");
+  bench_put(job, prefix, "over_alltoallv", bench_ratio(seconds[LIBRARY], seconds[ALLTOALLV], n, run->ratios),
+            "exchange over the same by MPI_Alltoallv");
+  bench_put(job, prefix, "exchange_us", 1e6 * bench_median(seconds[LIBRARY], n), "exchange of a batch, slowest rank");
+  bench_put(job, prefix, "bare_us", 1e6 * bench_median(seconds[BARE], n), "bare messages and copies");
+  bench_put(job, prefix, "alltoallv_us", 1e6 * bench_median(seconds[ALLTOALLV], n), "by MPI_Alltoallv");
+  bench_put(job, prefix, "plan_us", 1e6 * bench_median(run->planning, n), "of the exchange, planning");
+}
+
+static void put_counts(exchange_run *run, const char *prefix)
+{
+  bench_job *job = run->job;
+  const mpisift_loader *l = run->loader;
+  double steps = (double)(WAYS * run->steps), moved = (double)run->moved / steps;
+
   bench_put(job, prefix, "batch_bytes", (double)l->global_batch * (double)run->bytes, "bytes of a batch, all ranks");
   bench_put(job, prefix, "moved_share", moved / (double)l->global_batch, "samples of a batch that change rank");
   bench_put(job, prefix, "moved_bytes", moved * (double)l->record_bytes, "bytes of their records, a step");
@@ -324,9 +338,11 @@ static int with_loader(exchange_run *run, const char *prefix)
   if (!bench_all(run->job, allocate(run)))
     return bench_fail(run->job, "out of memory for the buffers; give a smaller --batch");
   code = run_steps(run);
-  if (code == TOOL_OK)
-    put_figures(run, prefix);
-  return code;
+  if (code != TOOL_OK)
+    return code;
+  put_times(run, prefix);
+  put_counts(run, prefix);
+  return TOOL_OK;
 }
 
 /* The first rank keeps most, the last one least, in even steps. */
