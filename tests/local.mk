@@ -29,7 +29,8 @@ unit_tests = \
 	tests/unit/test_order \
 	tests/unit/test_permutation \
 	tests/unit/test_plan \
-	tests/unit/test_policy
+	tests/unit/test_policy \
+	tests/unit/test_scale
 mpi_tests = \
 	tests/mpi/test_batches \
 	tests/mpi/test_corruption \
@@ -37,8 +38,12 @@ mpi_tests = \
 	tests/mpi/test_faults \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
+	tests/mpi/test_pool \
 	tests/mpi/test_streams \
 	tests/mpi/test_team
+scale_programs = \
+	tests/scale/batches \
+	tests/scale/saving
 gpu_tests = \
 	tests/gpu/test_pinned
 shell_tests = \
@@ -62,8 +67,9 @@ if HAVE_CUNIT
 check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests)
 TESTS += $(unit_tests) $(mpi_tests) $(gpu_tests)
 endif
-TESTS += $(shell_tests)
-EXTRA_DIST += $(shell_tests) $(test_helpers) tests/run-mpi.sh tests/installcheck.sh tests/lsan.supp \
+check_PROGRAMS += $(scale_programs)
+TESTS += tests/scale/saving $(shell_tests)
+EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh tests/installcheck.sh tests/lsan.supp \
 	tests/valgrind.supp
 
 installcheck-local:

@@ -1,0 +1,90 @@
+/* What waits is bounded, whoever accepts: no round starts while the pool holds a global batch, and less than one is
+ * carried over at the end of an epoch. Losses depend on the rank here, which the library does not forbid. */
+#include "loading.h"
+
+enum { SAMPLES = 6000, BATCH = 37, MAX_ROUND = 128 * BATCH };
+
+/* Which candidates have a loss that is accepted: those of the last rank; all of some calls of the score function; those
+ * of every third epoch. */
+enum kind { LAST_RANK, SOME_CALLS, SOME_EPOCHS };
+
+struct skew {
+  enum kind kind;
+  int64_t calls;
+};
+
+static int skewed_score(void *user, const mpisift_batch *b, const mpisift_scores *scores)
+{
+  struct skew *skew = user;
+  int high = skew->kind == LAST_RANK    ? test_rank == test_size - 1
+             : skew->kind == SOME_CALLS ? skew->calls % 9 == 8
+                                        : b->epoch % 3 == 0;
+
+  for (int64_t i = 0; i < b->valid; i++)
+    scores->loss[i] = high ? 2 : 0.5F;
+  skew->calls++;
+  return 0;
+}
+
+static int64_t waiting(const mpisift_stats *s)
+{
+  return s->pooled + s->carried_out;
+}
+
+/* One call at depth 0, from one state of the run's statistics to the next. */
+static void check_call(const mpisift_stats *from, const mpisift_stats *to, mpisift_status status)
+{
+  int64_t rounds = to->rounds - from->rounds, candidates = to->candidates - from->candidates;
+
+  CU_ASSERT(rounds == 0 || waiting(from) < BATCH);
+  CU_ASSERT(candidates <= rounds * MAX_ROUND);
+  CU_ASSERT(waiting(to) < (status == MPISIFT_OK ? MAX_ROUND : BATCH));
+  if (waiting(from) >= BATCH)
+    CU_ASSERT_EQUAL(waiting(to), waiting(from) - BATCH);
+}
+
+static void run(enum kind kind)
+{
+  struct world w = world_make("skew", SAMPLES, BATCH);
+  struct skew skew = {kind, 0};
+  mpisift_ctx *ctx = open_world();
+  mpisift_source source = world_source(&w);
+  mpisift_loader *loader = NULL;
+  mpisift_stats from, to = {0};
+  mpisift_batch batch;
+
+  w.config.policy = "absolute";
+  w.config.threshold = 1;
+  w.config.epochs = 4;
+  CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(ctx, &w.config, &source, skewed_score, &skew, &loader), MPISIFT_OK);
+  for (int64_t ended = 0; ended < w.config.epochs;) {
+    mpisift_status status = mpisift_loader_next(loader, &batch);
+
+    CU_ASSERT_FATAL(status == MPISIFT_OK || status == MPISIFT_END_OF_EPOCH);
+    ended += status == MPISIFT_END_OF_EPOCH;
+    from = to;
+    to = mpisift_loader_stats(loader, MPISIFT_RUN);
+    check_call(&from, &to, status);
+  }
+  CU_ASSERT(to.steps > 10 && to.candidates == w.config.epochs * SAMPLES);
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
+static void one_rank_accepts(void)
+{
+  run(LAST_RANK);
+}
+
+static void some_calls_accept(void)
+{
+  run(SOME_CALLS);
+}
+
+static void some_epochs_accept(void)
+{
+  run(SOME_EPOCHS);
+}
+
+TEST_MAIN("pool", {"one rank accepts everything", one_rank_accepts},
+          {"some calls accept everything", some_calls_accept}, {"some epochs accept everything", some_epochs_accept})
