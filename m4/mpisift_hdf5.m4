@@ -33,14 +33,11 @@ AC_SUBST([with_hdf5])
 
 # The pkg-config module is named after the MPI on Debian, and plain elsewhere.
 AC_DEFUN([MPISIFT_HDF5_PKG_CONFIG],
-[mpisift_save_CPPFLAGS=$CPPFLAGS; CPPFLAGS="$CPPFLAGS $MPI_CFLAGS"
-AC_PREPROC_IFELSE([AC_LANG_SOURCE([[#include <mpi.h>
-#ifndef OPEN_MPI
-#error not Open MPI
-#endif]])], [mpisift_pcs="hdf5-openmpi hdf5"], [mpisift_pcs="hdf5-mpich hdf5"])
-CPPFLAGS=$mpisift_save_CPPFLAGS
+[AS_IF([test "$mpisift_open_mpi" = yes], [mpisift_pcs="hdf5-openmpi hdf5"], [mpisift_pcs="hdf5-mpich hdf5"])
 mpisift_hdf5_pc=
 for mpisift_pc in $mpisift_pcs; do
+  dnl Debian's hdf5.pc is of one MPI, and a program with two MPIs would link.
+  AS_CASE([$mpisift_open_mpi:`$PKG_CONFIG --libs $mpisift_pc 2>/dev/null`], [no:*openmpi*|yes:*mpich*], [continue])
   PKG_CHECK_EXISTS([$mpisift_pc >= 1.10], [mpisift_hdf5_pc=$mpisift_pc; break])
 done
 AS_IF([test -n "$mpisift_hdf5_pc"],
@@ -54,8 +51,8 @@ AC_DEFUN([MPISIFT_HDF5_PROBE],
 AC_PREPROC_IFELSE([AC_LANG_SOURCE([[#include <hdf5.h>]])],
   [AC_MSG_RESULT([yes])],
   [AC_MSG_RESULT([no])
-   AC_MSG_ERROR([hdf5.h not found.  Debian/Ubuntu: apt install libhdf5-openmpi-dev;
-  modules: module load hdf5/<version>-mpi; else --with-hdf5=/prefix])])
+   AC_MSG_ERROR([hdf5.h not found.  Debian/Ubuntu: apt install libhdf5-openmpi-dev,
+  or with MPICH libhdf5-mpich-dev; modules: module load hdf5/<version>-mpi; else --with-hdf5=/prefix])])
 AC_MSG_CHECKING([whether HDF5 is parallel])
 AC_PREPROC_IFELSE([AC_LANG_SOURCE([[#include <hdf5.h>
 #ifndef H5_HAVE_PARALLEL

@@ -17,7 +17,7 @@ AS_CASE([$ac_cv_prog_cc_c11], [no],
 # MPISIFT_CHECK_MPI
 # -----------------
 # Require MPI >= 3.0 in C.  Sets MPI_CFLAGS, MPI_LIBS (empty with a wrapper),
-# MPI_PC (pkg-config module, maybe empty) and MPIEXEC.
+# MPI_PC (pkg-config module, maybe empty), mpisift_open_mpi (yes, no) and MPIEXEC.
 AC_DEFUN([MPISIFT_CHECK_MPI],
 [AC_CACHE_CHECK([whether $CC compiles and links MPI], [mpisift_cv_mpi_cc],
   [MPISIFT_MPI_LINK([mpisift_cv_mpi_cc=yes], [mpisift_cv_mpi_cc=no])])
@@ -38,9 +38,37 @@ AS_IF([test "$mpisift_cv_mpi_cc" = no],
 AC_SUBST([MPI_CFLAGS])
 AC_SUBST([MPI_LIBS])
 AC_SUBST([MPI_PC])
-dnl Only `make check' needs a launcher: never fail configure for it.
-AC_CHECK_PROGS([MPIEXEC], [mpiexec mpirun srun], [false])
+MPISIFT_OPEN_MPI
+MPISIFT_PROG_MPIEXEC
 ])
+
+# Which MPI it is decides on the HDF5 that goes with it; and all others are
+# taken to spin where they wait, see tests/yield.c.
+AC_DEFUN([MPISIFT_OPEN_MPI],
+[mpisift_save_CPPFLAGS=$CPPFLAGS; CPPFLAGS="$CPPFLAGS $MPI_CFLAGS"
+AC_CACHE_CHECK([whether MPI is Open MPI], [mpisift_cv_open_mpi],
+  [AC_PREPROC_IFELSE([AC_LANG_SOURCE([[#include <mpi.h>
+#ifndef OPEN_MPI
+#error not Open MPI
+#endif]])], [mpisift_cv_open_mpi=yes], [mpisift_cv_open_mpi=no])])
+CPPFLAGS=$mpisift_save_CPPFLAGS
+mpisift_open_mpi=$mpisift_cv_open_mpi
+AM_CONDITIONAL([OPEN_MPI], [test "$mpisift_open_mpi" = yes])])
+
+# The launcher that goes with the compiler: of its suffix (mpicc.mpich,
+# mpiexec.mpich) and from its folder, if there, and else the first in PATH.
+# Only `make check' needs one: never fail configure for it.
+AC_DEFUN([MPISIFT_PROG_MPIEXEC],
+[set dummy $CC
+mpisift_cc=`command -v "$[2]"`
+AS_CASE([$mpisift_cc:$MPI_PC],
+  [*/mpicc.*:*], [mpisift_suffix=.`AS_ECHO(["$mpisift_cc"]) | sed 's,.*/mpicc.,,'`],
+  [*:mpich], [mpisift_suffix=.mpich],
+  [*:ompi-c], [mpisift_suffix=.openmpi],
+  [mpisift_suffix=])
+AS_IF([test -z "$MPIEXEC"],
+  [AC_PATH_PROGS([MPIEXEC], [mpiexec$mpisift_suffix mpirun$mpisift_suffix mpiexec mpirun srun], [false],
+     [`AS_DIRNAME([${mpisift_cc:-.}])`$PATH_SEPARATOR$PATH])])])
 
 AC_DEFUN([MPISIFT_MPI_LINK],
 [AC_LINK_IFELSE([AC_LANG_PROGRAM([[

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Settings to run small MPI jobs on one machine; to be sourced by POSIX shells.
 # They let Open MPI 4 and 5 run as root, in a container, and with more ranks
-# than cores.  Other MPIs ignore them.
+# than cores.  Other MPIs ignore them: MPICH needs no leave, but its ranks spin
+# where they wait, and with fewer cores than ranks a run takes very long.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1

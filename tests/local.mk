@@ -6,14 +6,22 @@
 NP = 1 2 3 4 8
 TIMEOUT = 120
 AM_TESTS_ENVIRONMENT = . $(top_srcdir)/scripts/mpi-env.sh; \
-	MPISIFT_NP='$(NP)' MPISIFT_TIMEOUT='$(TIMEOUT)' MPISIFT_WRAP='$(WRAP)' \
+	MPISIFT_NP='$(NP)' MPISIFT_TIMEOUT='$(TIMEOUT)' MPISIFT_WRAP='$(WRAP)' MPISIFT_YIELD='$(yield)' \
 	MPISIFT='$(abs_top_builddir)/mpisift' MPIEXEC='$(MPIEXEC)' LIBTOOL='$(abs_top_builddir)/libtool' \
 	CC='$(CC)' NM='$(NM)' MPI_CFLAGS='$(MPI_CFLAGS)' \
 	ASAN_OPTIONS="$${ASAN_OPTIONS:-fast_unwind_on_malloc=0}" \
 	LSAN_OPTIONS="suppressions=$(abs_top_srcdir)/tests/lsan.supp:print_suppressions=0:leak_check_at_exit=0" \
 	VALGRIND_OPTS="--suppressions=$(abs_top_srcdir)/tests/valgrind.supp $$VALGRIND_OPTS"; \
-	export MPISIFT_NP MPISIFT_TIMEOUT MPISIFT_WRAP MPISIFT MPIEXEC LIBTOOL CC NM MPI_CFLAGS \
+	export MPISIFT_NP MPISIFT_TIMEOUT MPISIFT_WRAP MPISIFT_YIELD MPISIFT MPIEXEC LIBTOOL CC NM MPI_CFLAGS \
 	ASAN_OPTIONS LSAN_OPTIONS VALGRIND_OPTS;
+# Other MPIs than Open MPI spin where they wait (see yield.c).
+if !OPEN_MPI
+yield = $(abs_top_builddir)/tests/yield.so
+check_DATA = $(yield)
+$(yield): tests/yield.c
+	$(AM_V_GEN)$(MKDIR_P) tests && $(CC) $(CFLAGS) $(MPI_CFLAGS) -shared -fPIC -o $@ $(srcdir)/tests/yield.c
+CLEANFILES = $(yield)
+endif
 TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = $(SHELL)
 LOG_COMPILER = $(SHELL) $(top_srcdir)/tests/run-mpi.sh
@@ -69,8 +77,8 @@ TESTS += $(unit_tests) $(mpi_tests) $(gpu_tests)
 endif
 check_PROGRAMS += $(scale_programs)
 TESTS += tests/scale/saving $(shell_tests)
-EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh tests/installcheck.sh tests/lsan.supp \
-	tests/valgrind.supp
+EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh \
+	tests/installcheck.sh tests/lsan.supp tests/valgrind.supp tests/yield.c
 
 installcheck-local:
 	CC='$(CC)' MPIEXEC='$(MPIEXEC)' PKG_CONFIG='$(PKG_CONFIG)' \

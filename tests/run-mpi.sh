@@ -4,6 +4,7 @@
 #   MPISIFT_NP       rank counts [1 2 3 4 8]; tests/unit, scale and examples have their own
 #   MPISIFT_TIMEOUT  seconds after which a run has failed [120]
 #   MPISIFT_WRAP     command put before the program, such as valgrind (needs LIBTOOL)
+#   MPISIFT_YIELD    library to preload where ranks outnumber the cores (see yield.c)
 #   MPIEXEC          launcher [mpiexec]
 . "$(dirname "$0")/../scripts/mpi-env.sh"
 program=$1 srcdir=${srcdir:-.}
@@ -17,8 +18,10 @@ esac
 wrap=${MPISIFT_WRAP:+${LIBTOOL:-libtool} --mode=execute $MPISIFT_WRAP}
 
 run() {
-  # shellcheck disable=SC2086  # launcher and wrapper are command lines
-  timeout -k 10 "$limit" ${MPIEXEC:-mpiexec} -n "$1" $wrap "$program" </dev/null 2>&1
+  yield=
+  [ "$1" -le "$(nproc)" ] || yield=${MPISIFT_YIELD:+env LD_PRELOAD=$MPISIFT_YIELD}
+  # shellcheck disable=SC2086  # launcher, wrapper and preloading are command lines
+  timeout -k 10 "$limit" ${MPIEXEC:-mpiexec} -n "$1" $yield $wrap "$program" </dev/null 2>&1
 }
 
 # The lines that the head comment of an example promises for "mpirun -n 4".
