@@ -6,6 +6,7 @@
 
 static bool refused(struct msift_memory *memory)
 {
+  memory->calls++;
   return memory->fail_after > 0 && --memory->fail_after == 0;
 }
 

@@ -10,6 +10,7 @@
 struct msift_memory {
   int64_t blocks;     /* allocations alive */
   int64_t fail_after; /* > 0: so many more allocations succeed less one, then one fails; 0: none is made to fail */
+  int64_t calls;      /* allocations and changes of size asked for so far */
 };
 
 /* Zeroed memory for n items of a size; NULL with an error recorded if it is not to be had. Never NULL for n = 0. */

@@ -74,6 +74,15 @@ static inline int world_score(void *user, const mpisift_batch *candidates, const
   return 0;
 }
 
+/* Whether all ranks are in the same call: a forward pass that communicates would hang or mix rows else. */
+static inline int called_together(int64_t call, MPI_Comm comm)
+{
+  int64_t most[2] = {call, -call};
+
+  MPI_Allreduce(MPI_IN_PLACE, most, 2, MPI_INT64_T, MPI_MAX, comm);
+  return most[0] == -most[1];
+}
+
 static inline mpisift_source world_source(struct world *w)
 {
   return (mpisift_source){

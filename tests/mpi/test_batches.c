@@ -207,6 +207,8 @@ static void other_policies(void)
   w.config.policy = "absolute";
   w.config.threshold = 1.5;
   run_both(w);
+  w.config.threshold = 1e6; /* once the history is full, epochs without a batch */
+  run_both(w);
 }
 
 static void modifiers(void)

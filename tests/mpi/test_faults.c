@@ -2,14 +2,16 @@
 #include "api/loader.h"
 #include "loading.h"
 
-/* A world whose callbacks fail on one rank in one of their calls, counted over the run. */
+/* A world where one rank fails in one of its calls, counted over the run. */
 struct faulty {
   struct world w;
   mpisift_ctx *ctx;
   int rank;      /* that fails; −1: none */
   int fail_read; /* call of read that fails; −1: none */
   int fail_score;
+  int fail_step; /* call of next in whose place the rank tells a failure of its own; −1: none */
   int reads, scores;
+  int apart;  /* calls of score in which the ranks were not together */
   int padded; /* calls of score that got nothing but padding */
   const char *reason;
 };
@@ -30,7 +32,8 @@ static int faulty_score(void *user, const mpisift_batch *candidates, const mpisi
   struct faulty *f = user;
 
   f->padded += candidates->valid == 0;
-  if (f->rank == test_rank && f->scores++ == f->fail_score) {
+  f->apart += !called_together(f->scores, MPI_COMM_WORLD);
+  if (f->scores++ == f->fail_score && f->rank == test_rank) {
     mpisift_explain(f->ctx, f->reason);
     return 7;
   }
@@ -53,6 +56,7 @@ static void close_faulty(struct faulty *f, mpisift_loader **loader)
 {
   int64_t blocks;
 
+  CU_ASSERT_EQUAL(f->apart, 0);
   CU_ASSERT_EQUAL(mpisift_loader_destroy(loader), MPISIFT_OK);
   CU_ASSERT_PTR_NULL(*loader);
   blocks = f->ctx->memory.blocks;
@@ -62,12 +66,26 @@ static void close_faulty(struct faulty *f, mpisift_loader **loader)
 
 static struct faulty faulty_make(int depth)
 {
-  struct faulty f = {.w = world_make("faulty", 600, 24), .rank = -1, .fail_read = -1, .fail_score = -1};
+  struct faulty f = {
+      .w = world_make("faulty", 360, 24), .rank = -1, .fail_read = -1, .fail_score = -1, .fail_step = -1};
 
   f.w.config.epochs = 2;
+  f.w.config.loss_history_length = 120;
   f.w.config.pipeline_depth = depth;
   f.w.config.score_batch_size = 5;
   return f;
+}
+
+/* A call of next, or on the rank that fails what takes its place; and the training step. */
+static mpisift_status take_step(struct faulty *f, mpisift_loader *loader, mpisift_batch *batch, int step)
+{
+  bool fails = step == f->fail_step && test_rank == f->rank;
+  mpisift_status status =
+      fails ? mpisift_loader_fail(loader, "loss is NaN at step 4711") : mpisift_loader_next(loader, batch);
+
+  if (status == MPISIFT_OK)
+    MPI_Barrier(MPI_COMM_WORLD); /* a training step communicates: who gets a batch must not be alone with it */
+  return status;
 }
 
 /* Run to the end; errors must be `expected`, with `text`, on all ranks, and the batches those of the oracle. Returns
@@ -79,8 +97,8 @@ static int run_through(struct faulty *f, mpisift_loader *loader, mpisift_status 
   int errors = 0;
   mpisift_batch batch;
 
-  while (ended < f->w.config.epochs && errors < 10) {
-    mpisift_status status = mpisift_loader_next(loader, &batch);
+  for (int step = 0; ended < f->w.config.epochs && errors < 10; step++) {
+    mpisift_status status = take_step(f, loader, &batch, step);
 
     if (status == MPISIFT_OK && k < o.cuts.n)
       check_batch(&f->w, &o, k++, &batch, test_rank);
@@ -97,43 +115,101 @@ static int run_through(struct faulty *f, mpisift_loader *loader, mpisift_status 
   return errors;
 }
 
-/* One rank's callback fails in one call: one error on all ranks, which names the rank unless it is alone, and then the
- * run goes on as if nothing had been. */
-static void fail_once(int depth, int rank, int fail_read, int fail_score, const char *reason, const char *text)
+/* One rank fails in one call: one error on all ranks, and then the run goes on as if nothing had been. Returns whether
+ * there was such a call in the run. */
+static int fail_once(struct faulty f, mpisift_status expected, const char *text)
 {
-  struct faulty f = faulty_make(depth);
-  mpisift_loader *loader;
-  char expected[128];
+  mpisift_loader *loader = open_faulty(&f);
+  char whole[128];
+  int errors;
 
-  f.rank = rank;
-  f.fail_read = fail_read;
-  f.fail_score = fail_score;
-  f.reason = reason;
   if (test_size > 1)
-    snprintf(expected, sizeof expected, "rank %d: %s", rank, text);
+    snprintf(whole, sizeof whole, "rank %d: %s", f.rank, text);
   else
-    snprintf(expected, sizeof expected, "%s", text);
-  loader = open_faulty(&f);
-  CU_ASSERT_EQUAL(run_through(&f, loader, MPISIFT_ERR_CALLBACK, expected), 1);
+    snprintf(whole, sizeof whole, "%s", text);
+  errors = run_through(&f, loader, expected, whole);
+  CU_ASSERT(errors <= 1);
   close_faulty(&f, &loader);
+  return errors;
+}
+
+/* After the first epoch nothing is allocated in epochs whose rounds are no larger than those before; a round's size
+ * follows the share that the last epoch kept. Where a rank has many samples, those that wait on it vary little. */
+static void steady_state_allocates_nothing(void)
+{
+  for (int depth = 0; depth <= 1; depth++) {
+    struct faulty f = faulty_make(depth);
+    mpisift_loader *loader;
+    mpisift_batch batch;
+    int64_t before = 0, largest = 0;
+    int steady = 0;
+
+    f.w.config.epochs = 10;
+    f.w.config.score_batch_size = 0;
+    f.w.n *= 4 * test_size;
+    f.w.config.global_batch_size *= 4 * test_size;
+    f.w.config.loss_history_length *= 4 * test_size;
+    loader = open_faulty(&f);
+    for (int ended = 0; ended < 10;) {
+      mpisift_status status = mpisift_loader_next(loader, &batch);
+
+      CU_ASSERT_FATAL(status >= 0);
+      if (status != MPISIFT_END_OF_EPOCH)
+        continue;
+      if (ended++ > 0 && loader->round_size <= largest) {
+        CU_ASSERT_EQUAL(f.ctx->memory.calls, before);
+        steady++;
+      }
+      before = f.ctx->memory.calls;
+      largest = loader->round_size > largest ? loader->round_size : largest;
+    }
+    CU_ASSERT(steady > 3);
+    close_faulty(&f, &loader);
+  }
+}
+
+/* Each call of a run in turn, with the ranks taking turns in failing. `call` is the member of f that says which. */
+static void fail_in_each(struct faulty *f, int *call, int least, mpisift_status expected, const char *text)
+{
+  for (int depth = 0; depth <= 1; depth++)
+    for (f->rank = 0; f->rank < test_size; f->rank++) {
+      f->w.config.pipeline_depth = depth;
+      for (*call = f->rank; fail_once(*f, expected, text); *call += test_size)
+        ;
+      CU_ASSERT(*call >= least);
+    }
 }
 
 static void score_fails(void)
 {
-  for (int depth = 0; depth <= 1; depth++)
-    for (int rank = 0; rank<test_size; rank += test_size> 4 ? 3 : 1)
-      for (int call = 0; call < 22; call += 7)
-        fail_once(depth, rank, -1, call, NULL, "the score callback returned 7");
-  fail_once(0, test_size - 1, -1, 3, "the GPU is on fire", "the score callback failed: the GPU is on fire");
+  struct faulty f = faulty_make(0);
+
+  fail_in_each(&f, &f.fail_score, 20, MPISIFT_ERR_CALLBACK, "the score callback returned 7");
+  f = faulty_make(0);
+  f.rank = test_size - 1;
+  f.fail_score = 3;
+  f.reason = "the GPU is on fire";
+  CU_ASSERT_EQUAL(fail_once(f, MPISIFT_ERR_CALLBACK, "the score callback failed: the GPU is on fire"), 1);
 }
 
 static void read_fails(void)
 {
-  for (int depth = 0; depth <= 1; depth++)
-    for (int rank = 0; rank<test_size; rank += test_size> 4 ? 3 : 1)
-      for (int call = 0; call < 14; call += 6)
-        fail_once(depth, rank, call, -1, NULL, "reading returned 5");
-  fail_once(1, 0, 2, -1, "no such shard", "reading failed: no such shard");
+  struct faulty f = faulty_make(0);
+
+  fail_in_each(&f, &f.fail_read, 12, MPISIFT_ERR_CALLBACK, "reading returned 5");
+  f = faulty_make(1);
+  f.rank = 0;
+  f.fail_read = 2;
+  f.reason = "no such shard";
+  CU_ASSERT_EQUAL(fail_once(f, MPISIFT_ERR_CALLBACK, "reading failed: no such shard"), 1);
+}
+
+/* Around the end of an epoch and of the run, too. */
+static void user_fails(void)
+{
+  struct faulty f = faulty_make(0);
+
+  fail_in_each(&f, &f.fail_step, 14, MPISIFT_ERR_USER, "loss is NaN at step 4711");
 }
 
 /* Peers of a rank that cannot read score their rows, it scores padding: all call equally often. */
@@ -197,70 +273,30 @@ static void rounds_without_memory(void)
   CU_ASSERT(errors > 5);
 }
 
-/* A rank's own training step fails before step `when`: all ranks get the error in that call, at both depths, and
- * nothing is lost. The run ends there, or goes on in spite of it. */
-static void fail_at(int depth, int when, int rank, int go_on)
-{
-  struct faulty f = faulty_make(depth);
-  mpisift_loader *loader = open_faulty(&f);
-  mpisift_status status = MPISIFT_OK;
-  mpisift_batch batch;
-
-  for (int step = 0; step < when && status >= 0; step++) {
-    status = mpisift_loader_next(loader, &batch);
-    if (status == MPISIFT_OK)
-      MPI_Barrier(MPI_COMM_WORLD); /* a training step communicates: who gets a batch must not be alone with it */
-  }
-  CU_ASSERT(status >= 0);
-  status =
-      test_rank == rank ? mpisift_loader_fail(loader, "loss is NaN at step 4711") : mpisift_loader_next(loader, &batch);
-  if (status == MPISIFT_OK)
-    MPI_Barrier(MPI_COMM_WORLD);
-  CU_ASSERT_EQUAL(status, MPISIFT_ERR_USER);
-  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(f.ctx), "loss is NaN at step 4711"));
-  CU_ASSERT(same_text(mpisift_error(f.ctx)));
-  for (int step = 0; go_on && step < 5; step++) {
-    status = mpisift_loader_next(loader, &batch);
-    CU_ASSERT(status >= 0);
-    if (status == MPISIFT_OK)
-      check_slots(&batch, MPI_COMM_WORLD);
-  }
-  close_faulty(&f, &loader);
-}
-
-static void user_fails(void)
-{
-  for (int depth = 0; depth <= 1; depth++)
-    for (int when = 0; when < 24; when += 2)
-      fail_at(depth, when, when / 2 % test_size, when < 16);
-}
-
-/* At the end of an epoch and of its last batch there is an agreement as well. */
-static void user_fails_around_the_end(void)
-{
-  struct faulty f = faulty_make(0);
-  struct oracle o = oracle_run(&f.w, 1);
-
-  for (int when = (int)o.cuts.n - 1; when <= (int)o.cuts.n + 1; when++)
-    fail_at(0, when, test_size - 1, 1);
-  CU_ASSERT(o.cuts.n > 5);
-  oracle_free(&o);
-}
-
+/* After each call of a run, whatever is under way then; and after a failure of the user's in the last call, or of a
+ * callback in the round that it staged. */
 static void destroyed_in_flight(void)
 {
-  for (int depth = 0; depth <= 1; depth++)
-    for (int steps = 0; steps < 12; steps += 3) {
-      struct faulty f = faulty_make(depth);
-      mpisift_loader *loader = open_faulty(&f);
-      mpisift_batch batch;
+  int rounds = 0, moves = 0;
 
-      for (int k = 0; k < steps; k++)
-        CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
-      if (depth == 1 && steps > 0)
-        CU_ASSERT(loader->round_pending);
-      close_faulty(&f, &loader);
-    }
+  for (int failing = 0; failing <= 2; failing++)
+    for (int steps = 0; steps < 14; steps++)
+      for (int depth = 0; depth <= 1; depth++) {
+        struct faulty f = faulty_make(depth);
+        mpisift_loader *loader = open_faulty(&f);
+        mpisift_batch batch;
+
+        f.rank = steps % test_size;
+        f.fail_step = failing == 1 ? steps - 1 : -1;
+        f.fail_read = failing == 2 ? steps : -1;
+        for (int k = 0; k < steps; k++)
+          CU_ASSERT_EQUAL(take_step(&f, loader, &batch, k) == MPISIFT_ERR_USER, k == f.fail_step);
+        rounds += loader->round_pending;
+        moves += loader->exchange_pending && loader->plan.moved > 0;
+        close_faulty(&f, &loader);
+      }
+  CU_ASSERT(rounds > 10);
+  CU_ASSERT(moves > 0 || test_size == 1);
 }
 
 static float bad_value;
@@ -357,6 +393,6 @@ static void failures_do_not_linger(void)
 TEST_MAIN("faults", {"score callback fails", score_fails}, {"read callback fails", read_fails},
           {"failing rank scores padding", failing_rank_scores_padding},
           {"creation without memory", creation_without_memory}, {"rounds without memory", rounds_without_memory},
-          {"user fails", user_fails}, {"user fails around the end of an epoch", user_fails_around_the_end},
+          {"user fails", user_fails}, {"steady state", steady_state_allocates_nothing},
           {"destroyed in flight", destroyed_in_flight}, {"many bad losses", many_bad_losses},
           {"one bad loss", one_bad_loss}, {"failures do not linger", failures_do_not_linger})

@@ -2,29 +2,31 @@
  * communicators. */
 #include "loading.h"
 
+/* Replicas of `width` neighbouring ranks, and a rank that fails in one of its calls. */
 struct sharded {
   struct world w;
-  MPI_Comm replica;
-  int rank; /* in the replica */
+  MPI_Comm replica, across; /* across: the same part of every replica's model */
+  int width, rank;          /* in the replica */
   int loss_rank;
+  int fail_rank, fail_score, fail_step; /* −1: none */
   int calls, broken;
 };
 
-/* A forward pass that communicates inside the replica, and whose loss only loss_rank knows. */
+/* A forward pass that communicates inside the replica and across replicas, and whose loss only loss_rank knows. */
 static int sharded_score(void *user, const mpisift_batch *candidates, const mpisift_scores *scores)
 {
   struct sharded *s = user;
-  int64_t sums[2] = {0, s->calls++};
+  int call = s->calls++, fails = call == s->fail_score && test_rank == s->fail_rank;
 
-  for (int64_t i = 0; i < candidates->n; i++)
-    sums[0] += candidates->ids[i] + (int64_t)((const float *)candidates->data[0])[i * WIDTH];
-  MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_INT64_T, MPI_MAX, s->replica);
-  s->broken += sums[1] != s->calls - 1;
+  s->broken += !called_together(call, s->replica) || !called_together(call, s->across);
+  for (int64_t i = 0; i < candidates->valid; i++)
+    s->broken += ((const float *)candidates->data[0])[i * WIDTH] != field_value(candidates->ids[i], 0);
   if (s->rank == s->loss_rank)
-    return world_score(&s->w, candidates, scores);
-  for (int64_t i = 0; i < candidates->n; i++)
-    scores->loss[i] = -1;
-  return 0;
+    world_score(&s->w, candidates, scores);
+  else
+    for (int64_t i = 0; i < candidates->n; i++)
+      scores->loss[i] = -1;
+  return fails;
 }
 
 static int64_t batch_digest(const mpisift_batch *b)
@@ -45,87 +47,116 @@ static void check_same_in_replica(const mpisift_batch *b, MPI_Comm replica)
   CU_ASSERT_EQUAL(most[0], -most[1]);
 }
 
-/* Replicas of `width` neighbouring ranks. */
-static void run_replicas(int width, int depth, int loss_rank)
+static mpisift_status sharded_step(struct sharded *s, mpisift_loader *loader, mpisift_batch *batch, int step)
 {
-  struct sharded s = {.w = world_make("replicas", 600, 24), .loss_rank = loss_rank};
-  mpisift_source source = world_source(&s.w);
-  mpisift_team team = {MPI_COMM_WORLD, MPI_COMM_NULL, loss_rank};
-  struct oracle o;
-  mpisift_ctx *ctx = NULL;
+  mpisift_status status = step == s->fail_step && test_rank == s->fail_rank ? mpisift_loader_fail(loader, "no")
+                                                                            : mpisift_loader_next(loader, batch);
+
+  if (status == MPISIFT_OK)
+    check_same_in_replica(batch, s->replica);
+  return status;
+}
+
+/* Run to the end, with the oracle's batches; returns the number of errors. */
+static int run_sharded(struct sharded *s, mpisift_ctx *ctx)
+{
+  mpisift_source source = world_source(&s->w);
+  struct oracle o = oracle_run(&s->w, s->w.config.epochs);
   mpisift_loader *loader = NULL;
   mpisift_batch batch;
   int64_t k = 0, ended = 0;
-  mpisift_status status = MPISIFT_OK;
+  int errors = 0;
 
-  MPI_Comm_split(MPI_COMM_WORLD, test_rank / width, test_rank, &s.replica);
-  MPI_Comm_rank(s.replica, &s.rank);
-  team.replica = s.replica;
-  s.w.ranks = test_size / width;
-  s.w.config.pipeline_depth = depth;
-  s.w.config.score_batch_size = 7;
-  o = oracle_run(&s.w, s.w.config.epochs);
-  CU_ASSERT_EQUAL_FATAL(mpisift_open(&team, NULL, NULL, 0, &ctx), MPISIFT_OK);
-  CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(ctx, &s.w.config, &source, sharded_score, &s, &loader), MPISIFT_OK);
-  while (ended < s.w.config.epochs && status >= 0) {
-    status = mpisift_loader_next(loader, &batch);
+  s->calls = 0;
+  CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(ctx, &s->w.config, &source, sharded_score, s, &loader), MPISIFT_OK);
+  for (int step = 0; ended < s->w.config.epochs && errors < 2; step++) {
+    mpisift_status status = sharded_step(s, loader, &batch, step);
+
     ended += status == MPISIFT_END_OF_EPOCH;
-    if (status == MPISIFT_OK && k < o.cuts.n) {
-      check_batch(&s.w, &o, k++, &batch, test_rank / width);
-      check_same_in_replica(&batch, s.replica);
+    if (status == MPISIFT_OK && k < o.cuts.n)
+      check_batch(&s->w, &o, k++, &batch, test_rank / s->width);
+    if (status < 0) {
+      errors++;
+      CU_ASSERT_EQUAL(status, s->fail_step < 0 ? MPISIFT_ERR_CALLBACK : MPISIFT_ERR_USER);
+      CU_ASSERT(same_text(mpisift_error(ctx)));
     }
   }
   CU_ASSERT_EQUAL(k, o.cuts.n);
-  CU_ASSERT_EQUAL(s.broken, 0);
+  CU_ASSERT_EQUAL(s->broken, 0);
   CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
-  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
-  MPI_Comm_free(&s.replica);
   oracle_free(&o);
+  return errors;
 }
 
+static mpisift_ctx *open_sharded(struct sharded *s, int width, int loss_rank)
+{
+  mpisift_team team = {MPI_COMM_WORLD, MPI_COMM_NULL, loss_rank};
+  mpisift_ctx *ctx = NULL;
+
+  *s = (struct sharded){.w = world_make("replicas", 360, 24), .width = width, .loss_rank = loss_rank};
+  s->fail_rank = s->fail_score = s->fail_step = -1;
+  s->w.ranks = test_size / width;
+  s->w.config.loss_history_length = 120;
+  s->w.config.score_batch_size = 7;
+  MPI_Comm_split(MPI_COMM_WORLD, test_rank / width, test_rank, &s->replica);
+  MPI_Comm_split(MPI_COMM_WORLD, test_rank % width, test_rank, &s->across);
+  MPI_Comm_rank(s->replica, &s->rank);
+  team.replica = s->replica;
+  CU_ASSERT_EQUAL_FATAL(mpisift_open(&team, NULL, NULL, 0, &ctx), MPISIFT_OK);
+  return ctx;
+}
+
+static void close_sharded(struct sharded *s, mpisift_ctx **ctx)
+{
+  CU_ASSERT_EQUAL(mpisift_close(ctx), MPISIFT_OK);
+  MPI_Comm_free(&s->replica);
+  MPI_Comm_free(&s->across);
+}
+
+/* All ways to divide the ranks: of 4, 4 × 1, 2 × 2 and 1 × 4. */
 static void replicas(void)
 {
+  struct sharded s;
+
   for (int width = 1; width <= test_size; width++)
-    for (int depth = 0; depth <= 1 && test_size % width == 0; depth++) {
-      run_replicas(width, depth, 0);
-      run_replicas(width, depth, width - 1);
+    for (int loss_rank = 0; loss_rank < width && test_size % width == 0; loss_rank += width > 1 ? width - 1 : 1) {
+      mpisift_ctx *ctx = open_sharded(&s, width, loss_rank);
+
+      for (int depth = 0; depth <= 1; depth++) {
+        s.w.config.pipeline_depth = depth;
+        CU_ASSERT_EQUAL(run_sharded(&s, ctx), 0);
+      }
+      close_sharded(&s, &ctx);
     }
 }
 
-/* A rank of a replica that is not its leader fails: all ranks learn of it and nobody waits in the forward pass. */
-static int failing_score(void *user, const mpisift_batch *candidates, const mpisift_scores *scores)
+/* Each call of score, or each step of the user, fails on one rank in turn, leader of a replica or not: all ranks learn
+ * of it, nobody waits in the forward pass, and the run goes on as if nothing had been. */
+static void fail_in_each(struct sharded *s, int *call, mpisift_ctx *ctx)
 {
-  struct sharded *s = user;
-  int fail = test_rank == test_size - 1 && s->calls == 4;
-
-  sharded_score(user, candidates, scores);
-  return fail;
+  for (int depth = 0; depth <= 1; depth++) {
+    s->w.config.pipeline_depth = depth;
+    for (s->fail_rank = 0; s->fail_rank < test_size; s->fail_rank++) {
+      for (*call = s->fail_rank; run_sharded(s, ctx) == 1; *call += test_size)
+        ;
+      CU_ASSERT(*call > 7);
+    }
+  }
+  *call = -1;
 }
 
 static void replica_member_fails(void)
 {
-  struct sharded s = {.w = world_make("failing replica", 600, 24)};
-  mpisift_source source = world_source(&s.w);
-  mpisift_team team = {MPI_COMM_WORLD, MPI_COMM_NULL, 0};
-  mpisift_ctx *ctx = NULL;
-  mpisift_loader *loader = NULL;
-  mpisift_batch batch;
-  mpisift_status status = MPISIFT_OK;
-  int width = test_size % 2 == 0 ? 2 : 1;
+  struct sharded s;
+  int width = test_size % 2 == 0 ? 2 : test_size;
+  mpisift_ctx *ctx = open_sharded(&s, width, width - 1);
 
-  MPI_Comm_split(MPI_COMM_WORLD, test_rank / width, test_rank, &s.replica);
-  MPI_Comm_rank(s.replica, &s.rank);
-  team.replica = s.replica;
-  CU_ASSERT_EQUAL(mpisift_open(&team, NULL, NULL, 0, &ctx), MPISIFT_OK);
-  CU_ASSERT_EQUAL(mpisift_loader_create(ctx, &s.w.config, &source, failing_score, &s, &loader), MPISIFT_OK);
-  for (int step = 0; step < 8 && status == MPISIFT_OK; step++)
-    status = mpisift_loader_next(loader, &batch);
-  CU_ASSERT_EQUAL(status, MPISIFT_ERR_CALLBACK);
-  CU_ASSERT(same_text(mpisift_error(ctx)));
-  CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
-  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
-  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
-  MPI_Comm_free(&s.replica);
+  s.w.n = 216;
+  s.w.config.epochs = 2;
+  s.w.config.loss_history_length = 72;
+  fail_in_each(&s, &s.fail_score, ctx);
+  fail_in_each(&s, &s.fail_step, ctx);
+  close_sharded(&s, &ctx);
 }
 
 /* Ranks below `n` ask for a loss rank that is not there, rank 0 for `first`. */

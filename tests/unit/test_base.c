@@ -140,7 +140,7 @@ static void field_bytes(void)
 
 static void allocations_are_counted(void)
 {
-  struct msift_memory memory = {0, 0};
+  struct msift_memory memory = {0};
   struct msift_error error = {0};
   unsigned char *block = msift_alloc(&memory, &error, 100, 8), *empty = msift_alloc(&memory, &error, 0, 8);
   double *array = NULL;
@@ -195,7 +195,7 @@ static void allocations_fail_on_demand(void)
 
 static void a_failed_resize_keeps_the_array(void)
 {
-  struct msift_memory memory = {0, 0};
+  struct msift_memory memory = {0};
   struct msift_error error = {0};
   int *array = NULL, *before;
 
@@ -216,7 +216,7 @@ static void impossible_sizes(void)
   static const int64_t counts[] = {INT64_MAX, INT64_MAX / 4, INT64_C(1) << 61, -1, INT64_MIN};
 
   for (int k = 0; k < 5; k++) {
-    struct msift_memory memory = {0, 0};
+    struct msift_memory memory = {0};
     struct msift_error error = {0};
     int64_t *array = NULL;
 
@@ -239,7 +239,7 @@ static void rings_are_queues(void)
   enum { STEPS = 4000 };
   static int64_t plain[STEPS * 20];
   struct msift_ring ring = {.size = sizeof(struct item)};
-  struct msift_memory memory = {0, 0};
+  struct msift_memory memory = {0};
   struct msift_error error = {0};
   struct draw d = {UINT64_C(12)};
   int64_t begin = 0, end = 0, wrong = 0, wraps = 0;
@@ -275,7 +275,7 @@ static void rings_are_queues(void)
 static void a_failed_reserve_keeps_the_ring(void)
 {
   struct msift_ring ring = {.size = sizeof(int)};
-  struct msift_memory memory = {0, 0};
+  struct msift_memory memory = {0};
   struct msift_error error = {0};
 
   CU_ASSERT_EQUAL(msift_ring_reserve(&ring, &memory, &error, 3), MPISIFT_OK);
