@@ -5,7 +5,7 @@
  *
  * The output is the same for any number of ranks.
  *
- * Output: w = 2.9961 after 281 steps on 8992 of 30000 candidates */
+ * Output: w = 2.9965 after 284 steps on 9088 of 30000 candidates */
 #include <mpisift/mpisift.h>
 #include <stdio.h>
 

@@ -6,7 +6,7 @@
  * Run:    mpirun -n 4 ./04_replicas
  *
  * Output: 2 replicas with 2 ranks each
- *         trained on 5056 of 6000 samples, with the same batches inside a replica: yes */
+ *         trained on 4992 of 6000 samples, with the same batches inside a replica: yes */
 #include <mpisift/mpisift.h>
 #include <stdio.h>
 #include <string.h>

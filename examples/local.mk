@@ -3,7 +3,8 @@ example_programs = \
 	examples/01_train \
 	examples/02_wrap_a_stream \
 	examples/03_errors \
-	examples/04_replicas
+	examples/04_replicas \
+	examples/05_sifter
 EXTRA_DIST += examples/data
 
 example_cppflags = $(public_cppflags)
@@ -16,5 +17,7 @@ examples_03_errors_CPPFLAGS = $(example_cppflags)
 examples_03_errors_LDADD = $(example_libs)
 examples_04_replicas_CPPFLAGS = $(example_cppflags)
 examples_04_replicas_LDADD = $(example_libs)
+examples_05_sifter_CPPFLAGS = $(example_cppflags)
+examples_05_sifter_LDADD = $(example_libs)
 check_PROGRAMS += $(example_programs)
 TESTS += $(example_programs)

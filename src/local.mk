@@ -10,11 +10,14 @@ libmpisift_core_la_SOURCES = \
 	src/api/deliver.c \
 	src/api/epoch.c \
 	src/api/hash.h \
+	src/api/judge.c \
 	src/api/loader.c \
 	src/api/loader.h \
 	src/api/losses.c \
 	src/api/next.c \
+	src/api/record.c \
 	src/api/round.c \
+	src/api/sifter.c \
 	src/api/source.c \
 	src/api/source.h \
 	src/api/stage.c \
@@ -38,6 +41,8 @@ libmpisift_core_la_SOURCES = \
 	src/comm/reduce.h \
 	src/comm/team.c \
 	src/comm/team.h \
+	src/core/bins.c \
+	src/core/bins.h \
 	src/core/decide.c \
 	src/core/decide.h \
 	src/core/history.c \
@@ -50,14 +55,16 @@ libmpisift_core_la_SOURCES = \
 	src/core/plan.h \
 	src/core/policy.c \
 	src/core/policy.h \
-	src/core/policy_absolute.c \
-	src/core/policy_all.c \
-	src/core/policy_random.c \
-	src/core/policy_relative.c \
-	src/core/policy_top.c \
 	src/core/pool.h \
-	src/core/random.c \
 	src/core/random.h \
+	src/core/rule_absolute.c \
+	src/core/rule_all.c \
+	src/core/rule_proportional.c \
+	src/core/rule_random.c \
+	src/core/rule_relative.c \
+	src/core/rule_top.c \
+	src/core/schedule.c \
+	src/core/schedule.h \
 	src/io/cache.c \
 	src/io/cache.h \
 	src/io/dataset.c \

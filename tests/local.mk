@@ -32,10 +32,13 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver
 LDADD = libmpisift_core.la $(CUNIT_LIBS) $(HDF5_LIBS) $(MPI_LIBS) -lm
 unit_tests = \
 	tests/unit/test_base \
+	tests/unit/test_bins \
 	tests/unit/test_history \
 	tests/unit/test_losses \
+	tests/unit/test_modifiers \
 	tests/unit/test_order \
 	tests/unit/test_permutation \
+	tests/unit/test_places \
 	tests/unit/test_plan \
 	tests/unit/test_policy \
 	tests/unit/test_scale
@@ -47,6 +50,9 @@ mpi_tests = \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
 	tests/mpi/test_pool \
+	tests/mpi/test_scores \
+	tests/mpi/test_sifter \
+	tests/mpi/test_sifter_faults \
 	tests/mpi/test_streams \
 	tests/mpi/test_team
 scale_programs = \
@@ -54,7 +60,10 @@ scale_programs = \
 	tests/scale/saving
 gpu_tests = \
 	tests/gpu/test_pinned
+# A program for tests/digest.sh.
+digest = tests/mpi/digest
 shell_tests = \
+	tests/digest.sh \
 	tests/format.sh \
 	tests/headers.sh \
 	tests/layers.sh \
@@ -67,12 +76,15 @@ shell_tests = \
 test_helpers = \
 	tests/mpi/h5_files.h \
 	tests/mpi/loading.h \
+	tests/mpi/pushing.h \
 	tests/testing.h \
 	tests/tools/tap.sh \
-	tests/unit/draw.h
+	tests/unit/draw.h \
+	tests/unit/fleet.h \
+	tests/unit/sifter.h
 
 if HAVE_CUNIT
-check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests)
+check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests) $(digest)
 TESTS += $(unit_tests) $(mpi_tests) $(gpu_tests)
 endif
 check_PROGRAMS += $(scale_programs)

@@ -34,6 +34,7 @@ extern "C" {
 typedef enum mpisift_status {
   MPISIFT_OK = 0,
   MPISIFT_END_OF_EPOCH = 1,  /**< no batch: the epoch is over; the next call begins the next epoch */
+  MPISIFT_MORE = 2,          /**< no batch yet: push more candidates */
   MPISIFT_ERR_ARG = -1,      /**< an argument or a configuration value is invalid, or differs between ranks */
   MPISIFT_ERR_MEMORY = -2,   /**< an allocation failed */
   MPISIFT_ERR_IO = -3,       /**< a file could not be opened, read or understood */
@@ -44,7 +45,7 @@ typedef enum mpisift_status {
   MPISIFT_ERR_DEVICE = -8,   /**< a CUDA call failed, or no device is there */
   MPISIFT_ERR_BUSY = -9,     /**< called from inside a callback of the same context. Local */
   MPISIFT_ERR_STATE = -10,   /**< the call does not fit the object's state, e.g. an epoch beyond the last */
-  MPISIFT_ERR_USER = -11     /**< a rank reported a failure of its own with mpisift_loader_fail() */
+  MPISIFT_ERR_USER = -11     /**< a rank reported a failure of its own: mpisift_loader_fail(), mpisift_sifter_fail() */
 } mpisift_status;
 
 /** Static text for a status. Never NULL, for any value. Not collective. */
@@ -93,8 +94,9 @@ mpisift_status mpisift_open(const mpisift_team *team, const mpisift_hooks *hooks
  * \return ERR_STATE, with nothing released, while a loader or data set made from it is alive. */
 mpisift_status mpisift_close(mpisift_ctx **ctx);
 
-/** Text of the last error of this context: failing rank, call, cause, what to do. "" where none occurred. Inside a
- * callback: of the callback's own calls. Not collective. Valid until the next call with the same context. */
+/** Text of the last error of this context: failing rank (unless all failed alike), call, cause, what to do. "" where
+ * none occurred. Inside a callback: of the callback's own calls. Not collective. Valid until the next call with the
+ * same context. */
 const char *mpisift_error(const mpisift_ctx *ctx);
 
 /** Say, inside a callback that is about to return non-zero, why. The text becomes part of the error on all ranks.
@@ -212,17 +214,49 @@ typedef enum mpisift_end {
   MPISIFT_DROP   /**< they are dropped and counted */
 } mpisift_end;
 
-/** Configuration of a loader. Equal on all ranks, field by field; checked. Set by mpisift_config_init(), then changed.
- */
+/** The weights of accepted samples, with p the probability of acceptance. Trainers that apply weights multiply each
+ * sample's loss by its weight and say so with mpisift_config::weights_applied. */
+typedef enum mpisift_weights {
+  MPISIFT_WEIGHTS_POLICY,    /**< what the policy asks for: NORMALIZED for importance sampling, else 1 (default) */
+  MPISIFT_WEIGHTS_UNBIASED,  /**< 1/p: weighted sums over accepted samples estimate sums over candidates */
+  MPISIFT_WEIGHTS_NORMALIZED /**< k/p, with k the share kept: weighted means over accepted samples estimate means over
+                                  candidates; weights are 1 on average */
+} mpisift_weights;
+
+/** How a scheduled setting goes from point to point. */
+typedef enum mpisift_shape { MPISIFT_CONSTANT, MPISIFT_STEPS, MPISIFT_LINEAR, MPISIFT_COSINE } mpisift_shape;
+
+enum { MPISIFT_MAX_POINTS = 16 };
+
+/** The course of a policy's strength, its beta or keep, over the run. Up to the first point the value is that of
+ * mpisift_config::beta or keep, from the last point on that of the last point. In between it goes from point to point:
+ * in steps, linearly, or along half a cosine. */
+typedef struct mpisift_schedule {
+  mpisift_shape shape;              /**< MPISIFT_CONSTANT: there is no schedule */
+  int n;                            /**< points; 1 to MPISIFT_MAX_POINTS */
+  double at[MPISIFT_MAX_POINTS];    /**< shares of the run (see mpisift_loader_fraction()), ascending, in [0, 1] */
+  double value[MPISIFT_MAX_POINTS]; /**< beta or keep from there on */
+} mpisift_schedule;
+
+/** Configuration of a loader or a sifter. Equal on all ranks, field by field; checked. Set by mpisift_config_init(),
+ * then changed. */
 typedef struct mpisift_config {
   size_t size; /**< sizeof(mpisift_config) of the caller */
 
-  const char *policy; /**< "relative" (default), "top", "absolute", "random" or "all"; see doc/policies.md */
-  double beta;        /**< relative: p = q^beta with q the loss's percentile; > 0; keeps 1/(1+beta). Default 1 */
-  double keep;        /**< top, random: share kept; in (0, 1]. Default 0.5 */
+  const char *policy; /**< "relative" (default), "top", "absolute", "reducible", "reducible_top", "importance",
+                           "importance_bound", "uncertainty", "random" or "all"; see doc/policies.md */
+  double beta;        /**< relative, reducible, uncertainty: p = q^beta with q the percentile; > 0; keeps
+                           1/(1+beta). Default 1 */
+  double keep;        /**< top, reducible_top, importance, importance_bound, random: share kept; in (0, 1]. Default 0.5
+                       */
   double threshold;   /**< absolute: the least loss that is accepted; >= 0. Default 0 */
+  mpisift_schedule schedule;   /**< of beta or keep over the run. Default constant */
+  const char *reference_field; /**< reducible: the scalar field, float32 or float64, that holds each sample's reference
+                                    loss. Default "reference_loss" */
   int64_t loss_history_length; /**< candidates of all ranks, scored last, in the loss history; places of rejected ones
-                                    and of streams that have ended count. Default 4096 */
+                                    count. Default 4096 */
+  bool exact_history; /**< percentiles from the sorted losses of the window, of which every rank holds all, in place of
+                           counts by bins, which place a loss within 1/512 or so. Default false */
   int64_t sift_delay; /**< training steps before sifting starts; all candidates are accepted until then. Default 0 */
   bool repeat_delay_per_epoch; /**< the delay holds in each epoch again */
 
@@ -230,11 +264,14 @@ typedef struct mpisift_config {
   double full_data_tail; /**< share of the run's candidates, at its end, that are all accepted; in [0, 1). Default 0 */
   int64_t coverage_epochs; /**< each sample is accepted in at least one of so many epochs, whatever its loss. Default 0:
                               no */
-  double outlier_share;    /**< the highest share of losses is never accepted, for label noise; in [0, 1). Default 0 */
+  double outlier_share;    /**< the highest share of losses, or of what else the policy goes by, is never accepted, as
+                              noise;    in [0, 1). Default 0 */
+  double class_floor;      /**< no class falls below this share of what is accepted, as far as its candidates go; in
+                                [0, 1]. Needs groups. Default 0 */
+  int64_t groups;          /**< with class_floor: the number of classes, see mpisift_scores::group. Default 0 */
   double floor;            /**< least probability of acceptance, but for outliers; in [0, 1]. Default 0 */
-  bool unbiased_weights;   /**< weights are 1/p: weighted sums over accepted samples estimate sums over candidates;
-                                needs weights_applied */
-  double weight_clip;      /**< largest such weight, >= 1; 0: no limit. Default 0 */
+  mpisift_weights weights; /**< default MPISIFT_WEIGHTS_POLICY */
+  double weight_clip;      /**< largest weight other than 1, >= 1; 0: no limit. Default 0 */
 
   int64_t batch_size;        /**< samples per replica and step. Default 32 */
   int64_t global_batch_size; /**< samples of all replicas per step, instead of batch_size; quotas differ by at most
@@ -244,7 +281,7 @@ typedef struct mpisift_config {
   mpisift_end end_of_epoch;  /**< default MPISIFT_CARRY */
   bool pad_last_batch;       /**< with MPISIFT_FLUSH: pad the short batch to full size with rows of id −1, weight 0 */
   bool weights_applied;      /**< the trainer multiplies each sample's loss by its weight; needed for padding and
-                                  for unbiased weights */
+                                  for weights other than 1, see weights */
   int pipeline_depth; /**< 0: a batch is formed from the round just scored; 1: batches use rounds up to the previous
                          one, and exchange and statistics overlap the training step. Default 0 */
 
@@ -277,14 +314,15 @@ typedef struct mpisift_batch {
   int64_t n;        /**< rows; the replica's quota */
   int64_t valid;    /**< the first `valid` rows are samples, the rest is padding */
   int64_t global_n; /**< samples of all replicas in this step: the divisor of a mean loss, but with
-                                     unbiased_weights, where it is the sum of all replicas' weights */
+                         MPISIFT_WEIGHTS_UNBIASED, where it is the sum of all replicas' weights */
   int64_t serial;   /**< ticket for mpisift_loader_report(); 0, 1, 2 … over the run */
   int64_t epoch;    /**< epoch in which the batch is trained, from 0 */
   int n_fields;
-  const mpisift_field *fields;    /**< [n_fields] */
-  void *data[MPISIFT_MAX_FIELDS]; /**< data[f]: [n][field f]; the caller may overwrite it */
-  const int64_t *ids;             /**< [n]; −1 in padding */
-  const int64_t *slots;           /**< [n]; place in the global batch, ascending; −1 in padding; NULL in candidates */
+  const mpisift_field *fields;                /**< [n_fields] */
+  void *data[MPISIFT_MAX_FIELDS];             /**< data[f]: [n][field f]; the caller may overwrite it */
+  const int64_t *lengths[MPISIFT_MAX_FIELDS]; /**< lengths[f]: [n] of a padded field, else NULL */
+  const int64_t *ids;                         /**< [n]; −1 in padding */
+  const int64_t *slots;       /**< [n]; place in the global batch, ascending; −1 in padding; NULL in candidates */
   const int64_t *epochs;      /**< [n]; epoch in which the sample was drawn: less than `epoch` if carried over; NULL in
                                   candidates, which are all of `epoch` */
   const float *losses;        /**< [n]; as scored; NaN where not scored, 0 in padding; NULL in candidates */
@@ -292,9 +330,14 @@ typedef struct mpisift_batch {
   const float *weights;       /**< [n]; factor for the sample's loss; 0 in padding; NULL in candidates */
 } mpisift_batch;
 
-/** What a score callback writes. */
+/** What a score callback writes: [n] each; NULL where the configuration does not ask for it. Values in padding rows are
+ * ignored. Values out of range are bad like a bad loss, but for group, which is an error. */
 typedef struct mpisift_scores {
-  float *loss; /**< [n]; each sample's own loss, finite and >= 0; values in padding rows are ignored */
+  float *loss;  /**< each sample's own loss, finite and >= 0 */
+  float *bound; /**< importance_bound: a bound of the norm of its gradient, such as ‖softmax − onehot‖, finite and
+                     >= 0 */
+  float *confidence; /**< uncertainty: the model's probability of the class that it predicts, in [0, 1] */
+  int32_t *group;    /**< class_floor: its class, in [0, mpisift_config::groups) */
 } mpisift_scores;
 
 /** Score candidates with the model in evaluation mode. Called on every rank of the team equally often, each time with
@@ -378,12 +421,13 @@ typedef struct mpisift_stats {
   int64_t carried_out; /**< waiting when the scope ended, for later epochs */
   int64_t pooled;      /**< accepted and waiting now */
   int64_t moved;       /**< samples that changed rank */
-  int64_t moved_bytes; /**< bytes of these */
-  int64_t zooms;       /**< times the loss histogram was rescaled */
+  int64_t moved_bytes; /**< bytes of these, as they travel; with padded fields known at the end of each epoch */
+  int64_t refits;      /**< times the bins of the history were fitted to the losses */
   uint64_t id_hash;    /**< sum modulo 2^64 of the hashes of the ids of all candidates of the run, as of the last epoch
                             that ended; that of all outcomes is the same, which is checked at each such end */
-  double threshold_loss[3]; /**< loss at which the policy's probability reaches 0.1, 0.5, 0.9, modifiers aside, by the
-                               current history; NaN until the history is full or where no loss reaches it */
+  double threshold_loss[3]; /**< loss, or what else the policy goes by, at which its probability reaches 0.1, 0.5, 0.9,
+                                 modifiers aside, by the current history; NaN until the history is full or where no
+                                 loss reaches it */
   double
       trained_loss; /**< mean of reported losses, each rounded to 2^-24 and cut at 2^23; NaN where none were reported */
   double read_s;    /**< seconds in reading, */
@@ -401,6 +445,100 @@ mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope s
 mpisift_status mpisift_loader_destroy(mpisift_loader **loader);
 
 /** @} */
+/** \defgroup sifter Sifter
+ * For training codes with a data pipeline of their own: they push scored candidates, learn which are accepted, and may
+ * let the library rebalance the samples into full batches. One epoch: push and take what is ready until the data end,
+ * then mpisift_sifter_end_epoch(), then take the rest.
+ * @{ */
+
+typedef struct mpisift_sifter mpisift_sifter;
+
+/** What will be pushed. Equal on all ranks; checked. */
+typedef struct mpisift_pushes {
+  int64_t max_candidates;      /**< most candidates of a rank in one push; >= 1 */
+  int64_t max_span;            /**< 0: no positions are given; else the places of a push, see
+                                    mpisift_candidates::positions */
+  int n_fields;                /**< fields of the records to be rebalanced; 0: none, there are decisions only */
+  const mpisift_field *fields; /**< [n_fields]; copied */
+  const bool *padded; /**< [n_fields]: samples have a length of at most the field's shape[0]; what is behind it does not
+                           travel, and is zero in batches. NULL: no field is padded */
+} mpisift_pushes;
+
+/** Candidates of this rank. [n] each. All is borrowed for the time of the call, and read only. */
+typedef struct mpisift_candidates {
+  int64_t n;                     /**< 0 to max_candidates; ranks may differ */
+  const int64_t *ids;            /**< >= 0; NULL: the library numbers all candidates of the run by position. With
+                                      coverage_epochs give ids, the same in all epochs */
+  const int64_t *positions;      /**< with max_span: places in the global order of this push, in [0, max_span), distinct
+                                      over all ranks, in any order on a rank: accepted samples enter batches by position.
+                                      Without: must be NULL, and the order is (push, index, rank) */
+  const void *losses;            /**< as mpisift_scores::loss. Not needed by policies that do not score */
+  mpisift_type loss_type;        /**< MPISIFT_F32, F64 (rounded to float32 first), F16 or BF16 */
+  const float *bounds;           /**< as mpisift_scores::bound, */
+  const float *confidences;      /**< mpisift_scores::confidence, */
+  const int32_t *groups;         /**< and mpisift_scores::group; where the configuration asks for them */
+  const float *references;       /**< reference losses, for policies "reducible" */
+  const void *const *records;    /**< records[f]: [n][field f] */
+  const int64_t *const *lengths; /**< lengths[f]: [n], in [0, shape[0]], of each padded field */
+} mpisift_candidates;
+
+/** What became of the candidates: [n] each; memory of the caller; NULL where it is not wanted. */
+typedef struct mpisift_decisions {
+  bool *accepted;
+  float *probabilities; /**< of acceptance; 0 for bad losses and outliers */
+  float *weights;       /**< factors for the losses of accepted samples */
+} mpisift_decisions;
+
+/** Create a sifter. Collective over the context's team.
+ * \param [in]  ctx
+ * \param [in]  config  As for a loader. What concerns sources has no effect: lanes, window, shuffle, score_batch_size.
+ *                      pipeline_depth must be 0. Schedules and full_data_tail see the run grow from epoch to
+ *                      epoch only. Without fields, a global batch of accepted samples counts as a training step. With
+ *                      epochs 0 epochs end as well, by mpisift_sifter_end_epoch().
+ * \param [in]  pushes
+ * \param [out] sifter  NULL on error. Released with mpisift_sifter_destroy().
+ * \return ERR_ARG, ERR_MEMORY, ERR_DEVICE, ERR_MPI. */
+mpisift_status mpisift_sifter_create(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_pushes *pushes,
+                                     mpisift_sifter **sifter);
+
+/** Push candidates and decide on them. Collective, also for ranks without candidates; a push in which no rank has any
+ * changes nothing. Batches that are ready must be
+ * taken first: call mpisift_sifter_next() until it returns MORE. In a replica the arguments of
+ * rank 0 count, and decisions are given there.
+ * With equal positions, ids, losses and configuration, decisions and batches are the same for any number of ranks.
+ * \param [in]  sifter
+ * \param [in]  candidates  NULL: none.
+ * \param [out] decisions   Written on MPISIFT_OK only. NULL: not wanted.
+ * \return OK; on an error nothing was taken, and the call may be repeated: ERR_ARG, ERR_DATA (too many bad losses, a
+ * group out of range), ERR_MEMORY, ERR_STATE (a batch is ready, the epoch has been ended and mpisift_sifter_next() has
+ * not said so yet, other ranks have ended it, or the run is over), ERR_USER, ERR_MPI. */
+mpisift_status mpisift_sifter_push(mpisift_sifter *sifter, const mpisift_candidates *candidates,
+                                   const mpisift_decisions *decisions);
+
+/** Take the next batch, if one is ready. Collective. The batch is as mpisift_loader_next() gives it.
+ * \return OK; MORE: push more candidates; END_OF_EPOCH; or an error, after which the call may be repeated. Sifters
+ * without fields return MORE or END_OF_EPOCH. */
+mpisift_status mpisift_sifter_next(mpisift_sifter *sifter, mpisift_batch *batch);
+
+/** Say that the epoch has no more candidates. All ranks call it, between the same calls; not collective by itself.
+ * Where some have ended it and others push, the next collective call is ERR_STATE.
+ * mpisift_sifter_next() gives what is left by mpisift_config::end_of_epoch, and then END_OF_EPOCH. */
+mpisift_status mpisift_sifter_end_epoch(mpisift_sifter *sifter);
+
+/** Tell the peers that this rank's own work failed, in place of its next call of mpisift_sifter_push() or
+ * mpisift_sifter_next(). Collective with that call of the peers, which returns ERR_USER with \a message; if it is a
+ * mpisift_sifter_next() that returns MORE, with their next push, or the next mpisift_sifter_next() if they end the
+ * epoch (to go on, this rank ends it too). \return ERR_USER; or another error, if the call failed otherwise too. */
+mpisift_status mpisift_sifter_fail(mpisift_sifter *sifter, const char *message);
+
+/** Statistics, as mpisift_loader_stats(); the step is the last push, or the last call of mpisift_sifter_next().
+ * Accepted samples of a sifter without fields count neither as trained nor as pooled. Not collective. */
+mpisift_stats mpisift_sifter_stats(const mpisift_sifter *sifter, mpisift_scope scope);
+
+/** Release the sifter and set *sifter to NULL. Collective. NULL and a pointer to NULL are no-ops. */
+mpisift_status mpisift_sifter_destroy(mpisift_sifter **sifter);
+
+/** @} */
 /** \defgroup losses Per-sample losses
  * Functions for score callbacks. Besides these, callbacks may call mpisift_explain(), mpisift_error(),
  * mpisift_loader_sample_seed() and mpisift_batch_slice(), and nothing else of the library. Not collective.
@@ -414,6 +552,14 @@ mpisift_status mpisift_loader_destroy(mpisift_loader **loader);
  * \return ERR_DATA if a label is outside [0, classes): the message names row and label; ERR_ARG. */
 mpisift_status mpisift_cross_entropy(mpisift_ctx *ctx, int64_t n, int64_t classes, int64_t stride, const float *logits,
                                      mpisift_type label_type, const void *labels, float *losses);
+
+/** Softmax cross-entropy and what else a policy may ask for, from the same pass: fills those of \a scores that are not
+ * NULL. loss as mpisift_cross_entropy(); bound is ‖softmax − onehot‖₂, the norm of the loss's gradient by the logits,
+ * which bounds that by the parameters up to a factor (Katharopoulos and Fleuret, 2018); confidence is the largest
+ * probability; group is the label. Other arguments and errors as mpisift_cross_entropy(). */
+mpisift_status mpisift_cross_entropy_scores(mpisift_ctx *ctx, int64_t n, int64_t classes, int64_t stride,
+                                            const float *logits, mpisift_type label_type, const void *labels,
+                                            const mpisift_scores *scores);
 
 /** Binary cross-entropy with logits, mean over the columns of max(x, 0) − x y + log(1 + exp(−|x|)).
  * \param [in]  logits, targets  [n][stride]; targets in [0, 1].

@@ -3,6 +3,7 @@
 
 #include "api/hash.h"
 #include "api/loader.h"
+#include "core/schedule.h"
 
 void mpisift_config_init(mpisift_config *config, size_t size)
 {
@@ -11,6 +12,7 @@ void mpisift_config_init(mpisift_config *config, size_t size)
       .policy = "relative",
       .beta = 1,
       .keep = 0.5,
+      .reference_field = "reference_loss",
       .loss_history_length = 4096,
       .sift_every = 1,
       .batch_size = 32,
@@ -43,6 +45,7 @@ static mpisift_status check_numbers(const mpisift_config *c, struct msift_error 
   MSIFT_TRY(at_least("sift_delay", c->sift_delay, 0, error));
   MSIFT_TRY(at_least("sift_every", c->sift_every, 1, error));
   MSIFT_TRY(at_least("coverage_epochs", c->coverage_epochs, 0, error));
+  MSIFT_TRY(at_least("groups", c->groups, 0, error));
   MSIFT_TRY(at_least("global_batch_size", c->global_batch_size, 0, error));
   if (c->global_batch_size == 0)
     MSIFT_TRY(at_least("batch_size", c->batch_size, 1, error));
@@ -54,6 +57,9 @@ static mpisift_status check_numbers(const mpisift_config *c, struct msift_error 
   if (c->loss_history_length > UINT32_MAX / 2)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.loss_history_length is %lld; at most %u is possible",
                            (long long)c->loss_history_length, UINT32_MAX / 2);
+  if (c->groups > 1 << 16)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.groups is %lld; at most %d is possible",
+                           (long long)c->groups, 1 << 16);
   if (c->report_lag > 1 << 20)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.report_lag is %lld; at most %d is possible",
                            (long long)c->report_lag, 1 << 20);
@@ -79,17 +85,78 @@ static mpisift_status check_modifiers(const mpisift_config *c, struct msift_erro
   MSIFT_TRY(check_share("outlier_share", c->outlier_share, below_one, error));
   MSIFT_TRY(check_share("floor", c->floor, 1, error));
   MSIFT_TRY(check_share("bad_loss_share", c->bad_loss_share, 1, error));
+  MSIFT_TRY(check_share("class_floor", c->class_floor, 1, error));
   if (c->full_data_tail > 0 && c->epochs == 0)
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "config.full_data_tail is %g, but an endless run has no tail; set epochs",
                            c->full_data_tail);
-  if (c->unbiased_weights && !c->weights_applied)
-    return msift_error_set(
-        error, MPISIFT_ERR_ARG,
-        "config.unbiased_weights gives weights above 1; apply them in training and set weights_applied");
+  if (c->class_floor > 0 && (c->groups < 1 || c->class_floor * (double)c->groups > 1))
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "config.class_floor is %g with config.groups %lld; give the number of classes, and a share "
+                           "of at most one over it",
+                           c->class_floor, (long long)c->groups);
+  if (c->class_floor == 0 && c->groups > 0)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.groups is %lld, but there is no config.class_floor",
+                           (long long)c->groups);
+  return MPISIFT_OK;
+}
+
+static mpisift_status check_weights(const mpisift_config *c, const struct msift_policy *policy,
+                                    struct msift_error *error)
+{
+  bool weighted = c->weights != MPISIFT_WEIGHTS_POLICY || policy->rule->weighted;
+
+  if (c->weights != MPISIFT_WEIGHTS_POLICY && c->weights != MPISIFT_WEIGHTS_UNBIASED &&
+      c->weights != MPISIFT_WEIGHTS_NORMALIZED)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.weights is %d, not a mpisift_weights", (int)c->weights);
+  if (weighted && !c->weights_applied)
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "%s gives weights other than 1; apply them in training and set weights_applied",
+                           policy->rule->weighted ? policy->name : "config.weights");
   if (c->weight_clip != 0 && !(c->weight_clip >= 1))
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.weight_clip is %g; it must be 0 or at least 1",
                            c->weight_clip);
+  return MPISIFT_OK;
+}
+
+/* Every point of the schedule must suit the policy's rule. */
+static mpisift_status check_schedule(const mpisift_config *c, const struct msift_policy *policy,
+                                     struct msift_error *error)
+{
+  mpisift_config at_point = *c;
+
+  MSIFT_TRY(msift_schedule_check(&c->schedule, error));
+  if (c->schedule.shape == MPISIFT_CONSTANT)
+    return MPISIFT_OK;
+  if (policy->rule->strength == MSIFT_STRENGTH_NONE)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.schedule: policy %s has neither beta nor keep",
+                           policy->name);
+  if (c->epochs == 0)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.schedule needs the length of the run; set epochs");
+  for (int i = 0; i < c->schedule.n; i++) {
+    at_point.beta = at_point.keep = c->schedule.value[i];
+    if (policy->rule->check(&at_point, error) != MPISIFT_OK) {
+      msift_error_prefix(error, "config.schedule.value[%d]: ", i);
+      return error->status;
+    }
+  }
+  return MPISIFT_OK;
+}
+
+static mpisift_status check_policy(const mpisift_config *c, struct msift_error *error)
+{
+  const struct msift_policy *policy = msift_policy_find(c->policy, error);
+
+  if (policy == NULL)
+    return error->status;
+  MSIFT_TRY(policy->rule->check(c, error));
+  MSIFT_TRY(check_schedule(c, policy, error));
+  MSIFT_TRY(check_weights(c, policy, error));
+  if (c->class_floor > 0 && !msift_policy_scored(policy))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.class_floor needs a policy that scores; %s does not",
+                           policy->name);
+  if (policy->measure == MSIFT_MEASURE_REDUCIBLE && c->reference_field == NULL)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.reference_field is NULL; policy %s needs it", policy->name);
   return MPISIFT_OK;
 }
 
@@ -120,7 +187,24 @@ mpisift_status msift_config_check(const mpisift_config *c, struct msift_error *e
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.policy is NULL");
   MSIFT_TRY(check_numbers(c, error));
   MSIFT_TRY(check_modifiers(c, error));
+  MSIFT_TRY(check_policy(c, error));
   return check_end(c, error);
+}
+
+static uint64_t text_hash(const char *text)
+{
+  return text == NULL ? 0 : msift_hash(0, text, strlen(text));
+}
+
+/* The points beyond n do not matter. */
+static uint64_t schedule_hash(const mpisift_schedule *s)
+{
+  uint64_t hash = msift_hash(0, &s->shape, sizeof s->shape);
+
+  if (s->shape == MPISIFT_CONSTANT)
+    return hash;
+  hash = msift_hash(hash, s->at, (size_t)s->n * sizeof s->at[0]);
+  return msift_hash(hash, s->value, (size_t)s->n * sizeof s->value[0]);
 }
 
 static uint64_t bits(double value)
@@ -134,11 +218,14 @@ static uint64_t bits(double value)
 int msift_config_settings(const mpisift_config *c, struct msift_setting *settings)
 {
   const struct msift_setting all[] = {
-      {"config.policy", msift_hash(0, c->policy, strlen(c->policy))},
+      {"config.policy", text_hash(c->policy)},
       {"config.beta", bits(c->beta)},
       {"config.keep", bits(c->keep)},
       {"config.threshold", bits(c->threshold)},
+      {"config.schedule", schedule_hash(&c->schedule)},
+      {"config.reference_field", text_hash(c->reference_field)},
       {"config.loss_history_length", (uint64_t)c->loss_history_length},
+      {"config.exact_history", c->exact_history},
       {"config.sift_delay", (uint64_t)c->sift_delay},
       {"config.repeat_delay_per_epoch", c->repeat_delay_per_epoch},
       {"config.sift_every", (uint64_t)c->sift_every},
@@ -146,7 +233,9 @@ int msift_config_settings(const mpisift_config *c, struct msift_setting *setting
       {"config.coverage_epochs", (uint64_t)c->coverage_epochs},
       {"config.outlier_share", bits(c->outlier_share)},
       {"config.floor", bits(c->floor)},
-      {"config.unbiased_weights", c->unbiased_weights},
+      {"config.class_floor", bits(c->class_floor)},
+      {"config.groups", (uint64_t)c->groups},
+      {"config.weights", (uint64_t)c->weights},
       {"config.weight_clip", bits(c->weight_clip)},
       {"config.batch_size", (uint64_t)c->batch_size},
       {"config.global_batch_size", (uint64_t)c->global_batch_size},

@@ -3,9 +3,15 @@
 #include "api/loader.h"
 #include "core/random.h"
 
-static unsigned char *record_at(const mpisift_loader *l, unsigned char *records, int64_t i)
+/* Messages are counted in records, or in words of 8 bytes where records have lengths. */
+static int64_t units(const mpisift_loader *l, size_t bytes)
 {
-  return records + (size_t)i * l->record_bytes;
+  return (int64_t)(bytes / (l->n_padded > 0 ? 8 : l->record_bytes));
+}
+
+static unsigned char *landing(const mpisift_loader *l, const struct msift_transfer *t)
+{
+  return l->receive + (size_t)t->place * l->record_bytes;
 }
 
 static mpisift_status post_receives(mpisift_loader *l, struct msift_error *error)
@@ -14,26 +20,44 @@ static mpisift_status post_receives(mpisift_loader *l, struct msift_error *error
     const struct msift_transfer *t = &l->plan.transfers[k];
 
     if (t->to == l->plan.rank)
-      MSIFT_TRY(msift_exchange_receive(&l->exchange, record_at(l, l->receive, t->place), t->n, t->from, error));
+      MSIFT_TRY(msift_exchange_receive(&l->exchange, landing(l, t), units(l, (size_t)t->n * l->record_bytes), t->from,
+                                       error));
   }
   return MPISIFT_OK;
 }
 
 static mpisift_status post_sends(mpisift_loader *l, struct msift_error *error)
 {
-  int64_t packed = 0;
+  unsigned char *message = l->send, *end = message;
 
-  for (int64_t k = 0; k < l->plan.n_transfers; k++) {
+  for (int64_t k = 0; k < l->plan.n_transfers; k++, message = end) {
     const struct msift_transfer *t = &l->plan.transfers[k];
-    unsigned char *message = record_at(l, l->send, packed);
 
     if (t->from != l->plan.rank)
       continue;
-    for (int64_t i = 0; i < t->n; i++)
-      memcpy(record_at(l, l->send, packed++), msift_ring_at(&l->pool.records, t->first + i), l->record_bytes);
-    MSIFT_TRY(msift_exchange_send(&l->exchange, message, t->n, t->to, error));
+    for (int64_t i = 0; i < t->n; i++) {
+      const unsigned char *record = msift_ring_at(&l->pool.records, t->first + i);
+      size_t bytes = msift_record_size(l, record);
+
+      memcpy(end, record, bytes);
+      end += bytes;
+    }
+    MSIFT_TRY(msift_exchange_send(&l->exchange, message, units(l, (size_t)(end - message)), t->to, error));
+    l->sent_bytes += l->n_padded > 0 ? end - message : 0;
   }
   return MPISIFT_OK;
+}
+
+/* Where each record received begins. */
+static void find_received(mpisift_loader *l)
+{
+  for (int64_t k = 0; k < l->plan.n_transfers; k++) {
+    const struct msift_transfer *t = &l->plan.transfers[k];
+    const unsigned char *record = landing(l, t);
+
+    for (int64_t i = 0; i < t->n && t->to == l->plan.rank; i++, record += msift_record_size(l, record))
+      l->received[t->place + i] = record;
+  }
 }
 
 mpisift_status msift_batch_begin(mpisift_loader *l, int64_t n)
@@ -49,6 +73,7 @@ mpisift_status msift_batch_begin(mpisift_loader *l, int64_t n)
   l->formed++;
   l->formed_in_epoch++;
   l->run.moved += l->plan.moved;
+  l->run.moved_bytes += l->n_padded > 0 ? 0 : l->plan.moved * (int64_t)l->record_bytes;
   l->exchange_pending = true;
   l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
   return error->status;
@@ -63,19 +88,14 @@ static void fill_row(mpisift_loader *l, int64_t i, const struct msift_row *row)
   if (row->transfer < 0)
     record = msift_ring_at(&l->pool.records, row->index);
   else
-    record = record_at(l, l->receive, l->plan.transfers[row->transfer].place + row->index);
-  memcpy(&tag, record, sizeof tag);
-  record += sizeof tag;
+    record = l->received[l->plan.transfers[row->transfer].place + row->index];
+  tag = msift_record_read(l, record, i);
   c->ids[i] = tag.id;
   c->slots[i] = row->slot;
   c->epochs[i] = tag.epoch;
   c->losses[i] = tag.loss;
   c->probabilities[i] = tag.probability;
   c->weights[i] = tag.weight;
-  for (int f = 0; f < l->source.n_fields; f++) {
-    memcpy((unsigned char *)l->batch_data[f] + (size_t)i * l->field_bytes[f], record, l->field_bytes[f]);
-    record += l->field_bytes[f];
-  }
   l->books.n_out++;
   l->books.hash_out += msift_mix((uint64_t)tag.id + 1);
 }
@@ -87,8 +107,11 @@ static void fill_padding(mpisift_loader *l, int64_t i)
   c->ids[i] = c->slots[i] = -1;
   c->epochs[i] = l->epoch;
   c->losses[i] = c->probabilities[i] = c->weights[i] = 0;
-  for (int f = 0; f < l->source.n_fields; f++)
+  for (int f = 0; f < l->source.n_fields; f++) {
+    if (l->padded[f])
+      c->lengths[f][i] = 0;
     memset((unsigned char *)l->batch_data[f] + (size_t)i * l->field_bytes[f], 0, l->field_bytes[f]);
+  }
 }
 
 static mpisift_status share_batch(mpisift_loader *l, int64_t rows, struct msift_error *error)
@@ -118,12 +141,14 @@ static void describe(mpisift_loader *l, int64_t rows, mpisift_batch *batch)
       .weights = l->columns.weights,
   };
   memcpy(batch->data, l->batch_data, sizeof l->batch_data);
+  memcpy(batch->lengths, l->columns.lengths, sizeof batch->lengths);
 }
 
 static mpisift_status receive_rows(mpisift_loader *l, int64_t rows, struct msift_error *error)
 {
   if (msift_team_leads(&l->ctx->team)) {
     MSIFT_TRY(msift_exchange_end(&l->exchange, error));
+    find_received(l);
     for (int64_t i = 0; i < l->plan.n_rows; i++)
       fill_row(l, i, &l->plan.rows[i]);
     for (int64_t i = l->plan.n_rows; i < rows; i++)
@@ -162,6 +187,8 @@ mpisift_batch mpisift_batch_slice(const mpisift_batch *batch, int64_t first, int
   slice.valid = batch->valid - first < 0 ? 0 : batch->valid - first < slice.n ? batch->valid - first : slice.n;
   for (int f = 0; f < batch->n_fields; f++)
     slice.data[f] = (unsigned char *)batch->data[f] + (size_t)first * mpisift_field_bytes(&batch->fields[f]);
+  for (int f = 0; f < batch->n_fields; f++)
+    slice.lengths[f] = batch->lengths[f] == NULL ? NULL : batch->lengths[f] + first;
   slice.ids = batch->ids + first;
   if (batch->slots != NULL) {
     slice.slots = batch->slots + first;

@@ -3,16 +3,16 @@
 #include "api/loader.h"
 #include "core/random.h"
 
-/* Enough candidates that the share kept fills a global batch, by the last epoch's counts or else the policy's
- * expectation. */
-static int64_t choose_round_size(const mpisift_loader *l)
+/* Global batches of candidates of which about one is kept, by the last epoch's counts or else the policy's expectation,
+ * as where a schedule changes it. They are whole, so that the ranks' shares fill whole batches to score; the pool makes
+ * up for the difference. */
+static int64_t choose_round_size(mpisift_loader *l)
 {
-  double keep = l->policy->keep(&l->config), size;
+  double keep;
 
-  if (l->epoch_candidates >= l->global_batch && l->epoch_accepted > 0)
-    keep = (double)l->epoch_accepted / (double)l->epoch_candidates;
-  size = ceil((double)l->global_batch / keep);
-  return size < (double)l->max_round ? (int64_t)size : l->max_round;
+  msift_decider_refresh(&l->decider, mpisift_loader_fraction(l), l->last_share);
+  keep = l->decider.share;
+  return l->global_batch * (1 / keep < MSIFT_MAX_ROUND_BATCHES ? llround(1 / keep) : MSIFT_MAX_ROUND_BATCHES);
 }
 
 void msift_epoch_begin(mpisift_loader *l)
@@ -20,10 +20,13 @@ void msift_epoch_begin(mpisift_loader *l)
   const mpisift_config *c = &l->config;
 
   l->at_epoch = l->run;
+  if (l->epoch_candidates >= l->global_batch)
+    l->last_share = c->schedule.shape == MPISIFT_CONSTANT ? (double)l->epoch_accepted / (double)l->epoch_candidates : 0;
   l->round_size = choose_round_size(l);
   l->epoch_candidates = l->epoch_accepted = 0;
+  l->numbered += l->position;
   l->formed_in_epoch = l->position = 0;
-  l->stream_begun = l->stream_ended = l->exhausted = false;
+  l->stream_begun = l->stream_ended = l->exhausted = l->closed = false;
   if (l->source.n > 0)
     l->order = msift_order_make(l->source.n, l->source.block, l->lanes, c->window, c->shuffle, c->seed, l->epoch);
   l->in_epoch = true;
@@ -41,7 +44,7 @@ static void drop_pool(mpisift_loader *l)
   l->run.pooled = 0;
 }
 
-enum { FAILED, HASH_IN, HASH_OUT, N_IN, N_OUT, REPORTED, REPORT_SUM, N_SUMS };
+enum { FAILED, HASH_IN, HASH_OUT, N_IN, N_OUT, REPORTED, REPORT_SUM, SENT_BYTES, N_SUMS };
 
 /* All that came in has found its end or waits in the pool: asked of numbers and hashes of ids, over all ranks. */
 static mpisift_status close_books(mpisift_loader *l, uint64_t *sums)
@@ -58,6 +61,7 @@ static mpisift_status close_books(mpisift_loader *l, uint64_t *sums)
     sums[HASH_OUT] += msift_mix((uint64_t)msift_pool_tag(&l->pool, i)->id + 1);
   sums[REPORTED] = l->reported;
   sums[REPORT_SUM] = (uint64_t)l->report_sum;
+  sums[SENT_BYTES] = (uint64_t)l->sent_bytes;
   MSIFT_TRY(msift_team_sum(&l->ctx->team, sums, N_SUMS, error));
   if (sums[FAILED] > 0)
     return msift_round_failed(l);
@@ -73,13 +77,14 @@ mpisift_status msift_epoch_end(mpisift_loader *l)
   uint64_t sums[N_SUMS];
 
   MSIFT_TRY(close_books(l, sums));
-  if (l->config.epochs == 0 && l->run.accepted == l->at_epoch.accepted)
+  if (l->config.epochs == 0 && !l->pushed && l->run.accepted == l->at_epoch.accepted)
     return msift_error_set(&l->ctx->error, MPISIFT_ERR_DATA,
                            "epoch %lld: no sample was accepted; an endless run would hang", (long long)l->epoch);
   l->id_hash = sums[HASH_IN];
   l->run.reported += (int64_t)sums[REPORTED];
   l->run.report_sum += (double)(int64_t)sums[REPORT_SUM] / MSIFT_REPORT_ONE;
-  l->reported = 0;
+  l->run.moved_bytes += (int64_t)sums[SENT_BYTES];
+  l->sent_bytes = l->reported = 0;
   l->report_sum = 0;
   if (l->config.end_of_epoch == MPISIFT_DROP)
     drop_pool(l);

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
+#include "api/hash.h"
 #include "api/source.h"
 
-/* A round is at most so many global batches, or the bitmap would have no bound. */
-enum { MAX_ROUND_BATCHES = 128, DEFAULT_LANES = 240 };
+enum { DEFAULT_LANES = 240 };
 
 static mpisift_status check_arguments(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
                                       mpisift_score_fn score, mpisift_loader **loader)
@@ -18,25 +18,20 @@ static mpisift_status check_arguments(mpisift_ctx *ctx, const mpisift_config *co
   MSIFT_TRY(msift_config_check(config, error));
   MSIFT_TRY(msift_source_check(source, error));
   policy = msift_policy_find(config->policy, error);
-  if (policy == NULL)
-    return error->status;
-  MSIFT_TRY(policy->check(config, error));
-  if (policy->scored && score == NULL)
+  if (msift_policy_scored(policy) && score == NULL)
     return msift_error_set(error, MPISIFT_ERR_ARG, "policy %s needs a score callback", policy->name);
   return MPISIFT_OK;
 }
 
-/* The sizes that follow from configuration and team. */
-static mpisift_status derive(mpisift_loader *l, struct msift_error *error)
+static mpisift_status derive_batch(mpisift_loader *l, struct msift_error *error)
 {
-  const struct msift_team *team = &l->ctx->team;
   const mpisift_config *c = &l->config;
-  int64_t ranks = team->size;
+  int64_t ranks = l->ctx->team.size;
 
   l->global_batch = c->global_batch_size > 0 ? c->global_batch_size : c->batch_size;
-  if (l->global_batch > INT32_MAX / MAX_ROUND_BATCHES / (c->global_batch_size > 0 ? 1 : ranks))
+  if (l->global_batch > INT32_MAX / MSIFT_MAX_ROUND_BATCHES / (c->global_batch_size > 0 ? 1 : ranks))
     return msift_error_set(error, MPISIFT_ERR_ARG, "the global batch has more than %d samples",
-                           INT32_MAX / MAX_ROUND_BATCHES);
+                           INT32_MAX / MSIFT_MAX_ROUND_BATCHES);
   l->global_batch *= c->global_batch_size > 0 ? 1 : ranks;
   if (l->global_batch < ranks)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.global_batch_size is %lld, less than the %lld replicas",
@@ -46,15 +41,69 @@ static mpisift_status derive(mpisift_loader *l, struct msift_error *error)
                            "the source has %lld samples, fewer than one global batch of %lld; take a smaller batch, or "
                            "end_of_epoch MPISIFT_FLUSH",
                            (long long)l->source.n, (long long)l->global_batch);
+  l->quota = msift_quota(l->global_batch, ranks, l->ctx->team.rank);
+  return MPISIFT_OK;
+}
+
+/* The field of the reference losses, if the policy needs one. */
+static mpisift_status find_reference(mpisift_loader *l, struct msift_error *error)
+{
+  const char *name = l->config.reference_field;
+
+  l->reference = -1;
+  if (l->pushed || l->policy->measure != MSIFT_MEASURE_REDUCIBLE)
+    return MPISIFT_OK;
+  for (int f = 0; f < l->source.n_fields; f++)
+    if (strcmp(l->source.fields[f].name, name) == 0)
+      l->reference = f;
+  if (l->reference < 0)
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "policy %s needs the field '%.64s' (config.reference_field), which the source does not have",
+                           l->policy->name, name);
+  if (mpisift_field_bytes(&l->source.fields[l->reference]) != mpisift_type_size(l->source.fields[l->reference].type) ||
+      (l->source.fields[l->reference].type != MPISIFT_F32 && l->source.fields[l->reference].type != MPISIFT_F64))
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "field '%.64s' (config.reference_field) is not one float32 or float64 a sample", name);
+  return MPISIFT_OK;
+}
+
+/* Sizes of rounds, for candidates that are drawn. */
+static mpisift_status derive_rounds(mpisift_loader *l, struct msift_error *error)
+{
+  const mpisift_config *c = &l->config;
+  int64_t ranks = l->ctx->team.size;
+
   if (c->lanes > 0 && c->lanes < ranks)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.lanes is %lld, less than the %lld replicas",
                            (long long)c->lanes, (long long)ranks);
   l->lanes = c->lanes > 0 ? c->lanes : (ranks + DEFAULT_LANES - 1) / DEFAULT_LANES * DEFAULT_LANES;
   l->lanes = l->source.n < 0 ? ranks : l->lanes < l->source.n ? l->lanes : l->source.n;
-  l->quota = msift_quota(l->global_batch, ranks, team->rank);
   l->score_rows = c->score_batch_size > 0 ? c->score_batch_size : msift_quota(l->global_batch, ranks, 0);
-  l->max_round = l->global_batch * MAX_ROUND_BATCHES;
+  l->max_round = l->global_batch * MSIFT_MAX_ROUND_BATCHES;
   return MPISIFT_OK;
+}
+
+/* Sizes of rounds, for candidates that are pushed. */
+static mpisift_status derive_pushes(mpisift_loader *l, const struct msift_blueprint *blueprint,
+                                    struct msift_error *error)
+{
+  int64_t ranks = l->ctx->team.size, most = INT32_MAX / 2;
+
+  if (blueprint->max_candidates > most / ranks || blueprint->max_span > most)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "a push of all ranks has more than %lld positions", (long long)most);
+  l->lanes = ranks;
+  l->max_round = l->positioned ? blueprint->max_span : blueprint->max_candidates * ranks;
+  return MPISIFT_OK;
+}
+
+/* What follows from the blueprint and the team. */
+static mpisift_status derive(mpisift_loader *l, const struct msift_blueprint *blueprint, struct msift_error *error)
+{
+  l->policy = msift_policy_find(l->config.policy, error);
+  l->config.policy = l->policy->name;
+  MSIFT_TRY(derive_batch(l, error));
+  MSIFT_TRY(find_reference(l, error));
+  return l->pushed ? derive_pushes(l, blueprint, error) : derive_rounds(l, error);
 }
 
 /* Take copies of what the caller may free. */
@@ -74,7 +123,8 @@ static mpisift_status copy_fields(mpisift_loader *l, struct msift_error *error)
     l->fields[f].name = strcpy(l->names + used, l->source.fields[f].name);
     used += strlen(l->fields[f].name) + 1;
     l->field_bytes[f] = mpisift_field_bytes(&l->fields[f]);
-    l->record_bytes += l->field_bytes[f];
+    l->record_bytes += l->field_bytes[f] + (l->padded[f] ? sizeof(int64_t) : 0);
+    l->n_padded += l->padded[f];
   }
   l->record_bytes = (l->record_bytes + 7) / 8 * 8; /* tags stay aligned */
   l->source.fields = l->fields;
@@ -86,15 +136,22 @@ static mpisift_status allocate_columns(mpisift_loader *l, struct msift_error *er
   struct msift_columns *c = &l->columns;
   size_t rows = (size_t)l->quota;
   unsigned char *block;
+  int64_t *lengths;
 
-  c->bytes = rows * (3 * sizeof(int64_t) + 3 * sizeof(float));
+  c->bytes = rows * ((3 + (size_t)l->n_padded) * sizeof(int64_t) + 3 * sizeof(float));
   block = l->backend->allocate(&l->ctx->memory, error, 1, c->bytes);
   if (block == NULL)
     return error->status;
   c->ids = (int64_t *)(void *)block;
   c->slots = c->ids + rows;
   c->epochs = c->slots + rows;
-  c->losses = (float *)(void *)(c->epochs + rows);
+  lengths = c->epochs + rows;
+  for (int f = 0; f < l->source.n_fields; f++)
+    if (l->padded[f]) {
+      c->lengths[f] = lengths;
+      lengths += rows;
+    }
+  c->losses = (float *)(void *)lengths;
   c->probabilities = c->losses + rows;
   c->weights = c->probabilities + rows;
   return MPISIFT_OK;
@@ -115,15 +172,24 @@ static mpisift_status allocate(mpisift_loader *l, struct msift_error *error)
 {
   struct msift_memory *memory = &l->ctx->memory;
   const struct msift_team *team = &l->ctx->team;
-  int64_t words = MSIFT_HEADER_WORDS + MSIFT_BINS + (l->max_round + 31) / 32;
+  const mpisift_config *c = &l->config;
 
+  l->max_words = MSIFT_HEADER_WORDS + msift_map_words(l, l->max_round) +
+                 msift_history_most_words(l->max_round, c->exact_history, c->groups);
+
+  if (l->max_words > INT32_MAX)
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "rounds of up to %lld positions are too long for one reduction; take a smaller batch, or "
+                           "smaller pushes",
+                           (long long)l->max_round);
   l->backend = msift_backend_choose(l->config.pin_memory, error);
   if (l->backend == NULL)
     return error->status;
   MSIFT_TRY(copy_fields(l, error));
   MSIFT_TRY(allocate_batch(l, error));
-  MSIFT_TRY(msift_resize(memory, error, &l->reduction.words, words, sizeof *l->reduction.words));
+  MSIFT_TRY(msift_resize(memory, error, &l->reduction.words, l->max_words, sizeof *l->reduction.words));
   MSIFT_TRY(msift_resize(memory, error, &l->receive, l->quota, l->record_bytes));
+  MSIFT_TRY(msift_resize(memory, error, &l->received, l->quota, sizeof *l->received));
   MSIFT_TRY(msift_resize(memory, error, &l->tickets, l->config.report_lag + 1, sizeof *l->tickets));
   for (int64_t i = 0; i <= l->config.report_lag; i++)
     l->tickets[i].serial = -1;
@@ -131,7 +197,7 @@ static mpisift_status allocate(mpisift_loader *l, struct msift_error *error)
   l->reduction.header = MSIFT_HEADER_WORDS;
   l->pool.owners.size = sizeof(uint32_t);
   l->pool.records.size = l->record_bytes;
-  msift_history_init(&l->history, l->config.loss_history_length);
+  MSIFT_TRY(msift_history_init(&l->history, memory, error, c->loss_history_length, c->exact_history, c->groups));
   msift_decider_init(&l->decider, l->policy, &l->config, &l->history);
   return msift_stage_reserve(l, error);
 }
@@ -149,6 +215,7 @@ static void release(mpisift_loader **loader)
   msift_plan_destroy(&l->plan, memory);
   msift_free(memory, &l->tickets);
   msift_free(memory, &l->receive);
+  msift_free(memory, &l->received);
   msift_free(memory, &l->send);
   msift_free(memory, &l->reduction.words);
   for (int f = 0; l->backend != NULL && f < l->source.n_fields; f++)
@@ -167,6 +234,9 @@ static mpisift_status compare(const mpisift_loader *l, struct msift_error *error
   settings[n++] = (struct msift_setting){"source.n", (uint64_t)l->source.n};
   settings[n++] = (struct msift_setting){"source.block", (uint64_t)l->source.block};
   settings[n++] = (struct msift_setting){"source.fields", msift_source_hash(&l->source)};
+  settings[n++] = (struct msift_setting){"sifter.padded", msift_hash(0, l->padded, sizeof l->padded)};
+  settings[n++] = (struct msift_setting){"sifter.max_span", l->positioned ? (uint64_t)l->max_round : 0};
+  settings[n++] = (struct msift_setting){"sifter.max_candidates", (uint64_t)l->max_candidates};
   return msift_team_compare(&l->ctx->team, settings, n, error);
 }
 
@@ -182,31 +252,44 @@ static void warn_of_uneven_lanes(const mpisift_loader *l)
         (long long)l->lanes, (long long)ranks, (long long)most, (long long)least);
 }
 
-/* The collective part: every step ends in an agreement, so that all ranks go on or all give up. */
-static mpisift_status create(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
-                             mpisift_score_fn score, void *user, mpisift_loader **loader)
+static mpisift_loader *begin(mpisift_ctx *ctx, const struct msift_blueprint *blueprint, struct msift_error *error)
+{
+  mpisift_loader *l = msift_alloc(&ctx->memory, error, 1, sizeof *l);
+
+  if (l == NULL)
+    return NULL;
+  l->ctx = ctx;
+  l->config = blueprint->config;
+  l->source = blueprint->source;
+  l->score = blueprint->score;
+  l->user = blueprint->user;
+  for (int f = 0; f < l->source.n_fields && blueprint->padded != NULL; f++)
+    l->padded[f] = blueprint->padded[f];
+  l->max_candidates = blueprint->max_candidates;
+  l->pushed = blueprint->max_candidates > 0;
+  l->positioned = blueprint->max_span > 0;
+  l->exchange.comm = MPI_COMM_NULL;
+  l->exchange.record = MPI_DATATYPE_NULL;
+  derive(l, blueprint, error);
+  return l;
+}
+
+/* Every step ends in an agreement, so that all ranks go on or all give up. */
+mpisift_status msift_loader_make(mpisift_ctx *ctx, const struct msift_blueprint *blueprint, mpisift_loader **loader)
 {
   struct msift_error *error = &ctx->error;
-  mpisift_loader *l = NULL;
+  mpisift_loader *l = blueprint == NULL ? NULL : begin(ctx, blueprint, error);
 
-  if (check_arguments(ctx, config, source, score, loader) == MPISIFT_OK)
-    l = msift_alloc(&ctx->memory, error, 1, sizeof *l);
-  if (l != NULL) {
-    *l = (mpisift_loader){.ctx = ctx, .config = *config, .source = *source, .score = score, .user = user};
-    l->exchange.comm = MPI_COMM_NULL;
-    l->exchange.record = MPI_DATATYPE_NULL;
-    l->policy = msift_policy_find(config->policy, error);
-    l->config.policy = l->policy->name;
-    derive(l, error);
-  }
   if (msift_team_agree(&ctx->team, error) == MPISIFT_OK && compare(l, error) == MPISIFT_OK) {
     allocate(l, error);
     if (msift_team_agree(&ctx->team, error) == MPISIFT_OK) {
-      msift_exchange_open(&l->exchange, &ctx->team, l->record_bytes, &ctx->memory, error);
+      msift_exchange_open(&l->exchange, &ctx->team, l->n_padded > 0 ? 8 : l->record_bytes, &ctx->memory, error);
       msift_team_agree(&ctx->team, error);
     }
   }
-  if (error->status != MPISIFT_OK && l != NULL)
+  if (error->status == MPISIFT_OK)
+    ctx->children++;
+  else if (l != NULL)
     release(&l);
   if (loader != NULL)
     *loader = l;
@@ -216,15 +299,17 @@ static mpisift_status create(mpisift_ctx *ctx, const mpisift_config *config, con
 mpisift_status mpisift_loader_create(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
                                      mpisift_score_fn score, void *user, mpisift_loader **loader)
 {
+  struct msift_blueprint blueprint;
+
   if (loader != NULL)
     *loader = NULL;
   if (ctx == NULL)
     return MPISIFT_ERR_ARG;
   MSIFT_TRY(msift_enter(ctx, "mpisift_loader_create"));
-  if (create(ctx, config, source, score, user, loader) == MPISIFT_OK) {
-    ctx->children++;
+  if (check_arguments(ctx, config, source, score, loader) == MPISIFT_OK)
+    blueprint = (struct msift_blueprint){.config = *config, .source = *source, .score = score, .user = user};
+  if (msift_loader_make(ctx, ctx->error.status == MPISIFT_OK ? &blueprint : NULL, loader) == MPISIFT_OK)
     warn_of_uneven_lanes(*loader);
-  }
   return msift_leave(ctx);
 }
 

@@ -19,6 +19,14 @@ static int64_t ready(const mpisift_loader *l)
   return l->exhausted && l->config.end_of_epoch == MPISIFT_FLUSH ? pooled : 0;
 }
 
+/* Agree that no rank pushes any more, in a round of its own: that of a rank that fails in place of a push meets it. */
+static mpisift_status close_pushes(mpisift_loader *l)
+{
+  MSIFT_TRY(run_round(l, true));
+  l->closed = true;
+  return MPISIFT_OK;
+}
+
 /* Bring a batch under way: OK, the end of the epoch, or an error. An agreement begun in this call comes before any
  * batch, so that no rank trains on it while another has failed. */
 static mpisift_status find_batch(mpisift_loader *l)
@@ -26,6 +34,12 @@ static mpisift_status find_batch(mpisift_loader *l)
   for (;;) {
     bool have = l->exchange_pending || ready(l) > 0;
 
+    if (!have && !l->exhausted && l->pushed)
+      return MPISIFT_MORE;
+    if (l->pushed && l->exhausted && !l->closed && l->pool.owners.n < l->global_batch) {
+      MSIFT_TRY(close_pushes(l));
+      continue;
+    }
     if ((have && !l->agreed) || (!have && !l->exhausted)) {
       MSIFT_TRY(run_round(l, !have));
       continue;
@@ -33,7 +47,7 @@ static mpisift_status find_batch(mpisift_loader *l)
     if (have)
       return l->exchange_pending ? MPISIFT_OK : msift_batch_begin(l, ready(l));
     MSIFT_TRY(msift_epoch_end(l));
-    if (l->config.epochs > 0)
+    if (l->config.epochs > 0 || l->pushed)
       return MPISIFT_END_OF_EPOCH;
     msift_epoch_begin(l);
   }
@@ -51,15 +65,22 @@ static mpisift_status prefetch(mpisift_loader *l)
   return msift_round_post(l);
 }
 
-static mpisift_status next(mpisift_loader *l, mpisift_batch *batch)
+/* Calls that need an epoch begin it. */
+static mpisift_status enter_epoch(mpisift_loader *l)
 {
-  mpisift_status status;
-
   if (l->over)
     return msift_error_set(&l->ctx->error, MPISIFT_ERR_STATE, "the run of %lld epochs is over; set config.epochs",
                            (long long)l->config.epochs);
   if (!l->in_epoch)
     msift_epoch_begin(l);
+  return MPISIFT_OK;
+}
+
+static mpisift_status next(mpisift_loader *l, mpisift_batch *batch)
+{
+  mpisift_status status;
+
+  MSIFT_TRY(enter_epoch(l));
   if (l->round_pending)
     MSIFT_TRY(msift_round_end(l));
   l->agreed = false;
@@ -70,11 +91,42 @@ static mpisift_status next(mpisift_loader *l, mpisift_batch *batch)
   return l->config.pipeline_depth > 0 ? prefetch(l) : MPISIFT_OK;
 }
 
-/* Run a call with a failure of this rank in it. Where a peer's failure is told first, ours has served its purpose too.
- */
+static mpisift_status push(mpisift_loader *l)
+{
+  MSIFT_TRY(enter_epoch(l));
+  if (l->exhausted || ready(l) > 0)
+    return msift_error_set(&l->ctx->error, MPISIFT_ERR_STATE, "call mpisift_sifter_next first: %s",
+                           l->exhausted ? "the epoch has been ended" : "a batch is ready");
+  return run_round(l, true);
+}
+
+/* What a rank could not push has no bearing on its next push. */
+mpisift_status msift_push(mpisift_loader *l)
+{
+  mpisift_status status;
+
+  l->at_step = l->run;
+  status = push(l);
+  l->after_step = l->run;
+  msift_error_clear(&l->failure);
+  return status;
+}
+
+mpisift_status msift_push_end(mpisift_loader *l)
+{
+  MSIFT_TRY(enter_epoch(l));
+  l->exhausted = l->stream_ended = true;
+  return MPISIFT_OK;
+}
+
+/* Run a call with a failure of this rank in it: of a sifter that has no batch and needs more, a push. Where a peer's
+ * failure is told first, ours has served its purpose too. */
 static mpisift_status fail(mpisift_loader *l)
 {
   mpisift_status status = next(l, NULL);
+
+  if (status == MPISIFT_MORE)
+    status = run_round(l, true);
 
   msift_error_clear(&l->failure);
   return status;
@@ -96,7 +148,7 @@ mpisift_status mpisift_loader_next(mpisift_loader *loader, mpisift_batch *batch)
   loader->at_step = loader->run;
   if (batch != NULL)
     return leave(loader, next(loader, batch));
-  msift_error_set(&loader->failure, MPISIFT_ERR_ARG, "mpisift_loader_next: batch is NULL");
+  msift_error_set(&loader->failure, MPISIFT_ERR_ARG, "batch is NULL");
   return leave(loader, fail(loader));
 }
 

@@ -3,9 +3,12 @@
 #include "api/loader.h"
 #include "core/random.h"
 
-/* The training step, of the run or of the epoch, that the next sample accepted goes into. */
+/* The training step, of the run or of the epoch, that the next sample accepted goes into. Where the user forms the
+ * batches, they are taken to have the configured size. */
 static int64_t next_step(const mpisift_loader *l, bool of_epoch)
 {
+  if (l->source.n_fields == 0)
+    return (l->run.accepted - (of_epoch ? l->at_epoch.accepted : 0)) / l->global_batch;
   return (of_epoch ? l->formed_in_epoch : l->formed) + l->pool.owners.n / l->global_batch;
 }
 
@@ -30,9 +33,41 @@ static void choose_kind(mpisift_loader *l, int64_t delay)
   struct msift_stage *s = &l->stage;
   int64_t filling = (l->history.length + l->global_batch - 1) / l->global_batch;
   bool full = msift_history_full(&l->history), filling_now = delay > 0 ? delay <= filling : !full;
+  bool scores = msift_policy_scored(l->policy);
 
-  s->sifting = delay == 0 && !pauses(l) && (!l->policy->scored || full);
-  s->scored = l->policy->scored && (s->sifting || filling_now);
+  s->sifting = delay == 0 && !pauses(l) && (!scores || full);
+  s->scored = scores && (s->sifting || filling_now || l->pushed);
+}
+
+/* Where the round ends, were there no end of the data. */
+static int64_t extent(const mpisift_loader *l)
+{
+  if (l->pushed)
+    return l->max_round;
+  return l->stage.sifting ? l->round_size : l->global_batch;
+}
+
+/* Of a round in which some positions stay empty, such as those of streams that have ended, the last round tells how
+ * many are not. */
+static struct msift_history_round history_round(const mpisift_loader *l)
+{
+  int64_t places = l->stage.end - l->stage.begin, expected = l->round_candidates;
+
+  return (struct msift_history_round){places,
+                                      l->source.n > 0 || expected == 0 || expected > places ? places : expected};
+}
+
+static int64_t history_words(const mpisift_loader *l)
+{
+  return l->stage.scored ? msift_history_words(&l->history, l->stage.end - l->stage.begin) : 0;
+}
+
+/* Candidates of a leader whose arguments are good. */
+static int64_t pushed_share(const mpisift_loader *l)
+{
+  bool good = l->candidates != NULL && l->failure.status == MPISIFT_OK && msift_team_leads(&l->ctx->team);
+
+  return good ? l->candidates->n : 0;
 }
 
 static void choose_extent(mpisift_loader *l, bool candidates)
@@ -45,13 +80,16 @@ static void choose_extent(mpisift_loader *l, bool candidates)
   s->scored = s->sifting = false;
   if (candidates) {
     choose_kind(l, delay_left(l));
-    s->end += s->sifting ? l->round_size : l->global_batch;
+    s->end += extent(l);
     s->end = l->source.n > 0 && s->end > l->source.n ? l->source.n : s->end;
   }
+  s->round = history_round(l);
   s->share = msift_lane_count(l->lanes, team->size, team->rank, s->end) -
              msift_lane_count(l->lanes, team->size, team->rank, s->begin);
+  if (l->pushed)
+    s->share = candidates ? pushed_share(l) : 0;
   most = msift_lane_count_max(l->lanes, team->size, s->begin, s->end);
-  s->score_calls = s->scored ? (most + l->score_rows - 1) / l->score_rows : 0;
+  s->score_calls = s->scored && !l->pushed ? (most + l->score_rows - 1) / l->score_rows : 0;
 }
 
 void msift_round_stage(mpisift_loader *l, bool candidates)
@@ -59,13 +97,17 @@ void msift_round_stage(mpisift_loader *l, bool candidates)
   struct msift_stage *s = &l->stage;
 
   choose_extent(l, candidates);
-  l->reduction.n = (int)(MSIFT_HEADER_WORDS + (s->scored ? MSIFT_BINS : 0) + (s->end - s->begin + 31) / 32);
+  l->reduction.n = (int)(MSIFT_HEADER_WORDS + history_words(l) + msift_map_words(l, s->end - s->begin));
   memset(l->reduction.words, 0, (size_t)l->reduction.n * sizeof *l->reduction.words);
   if (!candidates)
     return;
   msift_stage_reserve(l, &l->failure);
-  msift_stage_read(l);
-  msift_stage_score(l);
+  if (l->pushed) {
+    msift_stage_take(l);
+  } else {
+    msift_stage_read(l);
+    msift_stage_score(l);
+  }
   msift_stage_decide(l);
 }
 
@@ -106,6 +148,7 @@ mpisift_status msift_round_post(mpisift_loader *l)
     words[MSIFT_WORD_CANDIDATES] = s->end > s->begin ? (uint32_t)s->filled : 0;
     words[MSIFT_WORD_BAD] = s->end > s->begin ? (uint32_t)s->n_bad : 0;
     words[MSIFT_WORD_OUTLIERS] = s->end > s->begin ? (uint32_t)s->n_outliers : 0;
+    words[MSIFT_WORD_ACCEPTED] = s->end > s->begin ? (uint32_t)s->n_accepted : 0;
   }
   put_report(l);
   msift_reduction_begin(&l->reduction, &l->ctx->team, l->config.pipeline_depth > 0, &l->ctx->error);
@@ -133,87 +176,97 @@ static mpisift_status check_losses(mpisift_loader *l)
     return MPISIFT_OK;
   if (l->stage.n_bad > 0)
     msift_error_set(error, MPISIFT_ERR_DATA,
-                    "%.100s; %u of the round's %u candidates have NaN, infinite or negative losses, more than "
-                    "config.bad_loss_share %g allows",
+                    "%.100s; %u of the round's %u candidates have scores that are NaN, infinite or out of range, more "
+                    "than config.bad_loss_share %g allows",
                     l->stage.bad.text, words[MSIFT_WORD_BAD], words[MSIFT_WORD_CANDIDATES], l->config.bad_loss_share);
   return msift_team_agree(&l->ctx->team, error);
 }
 
-/* A rescale needs the counts of all ranks by the new scale: one more reduction, once a turnover of the window at most.
- */
-static mpisift_status zoom(mpisift_loader *l)
+/* Of pushes: all ranks end the epoch, or none. */
+static mpisift_status check_ended(const mpisift_loader *l)
 {
-  struct msift_reduction reduction = {.words = l->reduction.words, .n = MSIFT_BINS};
-  struct msift_error *error = &l->ctx->error;
-  struct msift_scale finer;
+  uint32_t ended = l->reduction.words[MSIFT_WORD_ENDED];
 
-  if (!msift_history_zoom(&l->history, &finer))
+  if (!l->pushed || ended == 0 || ended == (uint32_t)l->ctx->team.size)
     return MPISIFT_OK;
-  memset(reduction.words, 0, MSIFT_BINS * sizeof *reduction.words);
-  msift_history_recount(&l->history, &finer, reduction.words);
-  MSIFT_TRY(msift_reduction_begin(&reduction, &l->ctx->team, false, error));
-  MSIFT_TRY(msift_reduction_end(&reduction, &l->ctx->team, error));
-  msift_history_rescale(&l->history, &finer, reduction.words);
-  l->run.zooms++;
+  return msift_error_set(&l->ctx->error, MPISIFT_ERR_STATE,
+                         "%u of %d replicas have ended the epoch, the others push; ranks without candidates push too, "
+                         "with n = 0",
+                         ended, l->ctx->team.size);
+}
+
+/* Where users give positions: each candidate has one of its own, or another covers it. */
+static mpisift_status check_positions(mpisift_loader *l)
+{
+  const uint32_t *map = l->reduction.words + MSIFT_HEADER_WORDS + history_words(l);
+  int64_t taken = 0, candidates = l->reduction.words[MSIFT_WORD_CANDIDATES];
+
+  if (!l->positioned)
+    return MPISIFT_OK;
+  for (int64_t place = 0; place < l->stage.end - l->stage.begin; place++)
+    taken += map[place] != 0;
+  if (taken != candidates)
+    return msift_error_set(&l->ctx->error, MPISIFT_ERR_ARG,
+                           "%lld candidates have %lld different positions; positions of a push are distinct over all "
+                           "ranks",
+                           (long long)candidates, (long long)taken);
   return MPISIFT_OK;
 }
 
-/* From the bitmap every rank knows who holds what. */
-static int64_t commit_owners(mpisift_loader *l, const uint32_t *bitmap)
+static void add_owner(mpisift_loader *l, uint32_t owner)
 {
-  const struct msift_stage *s = &l->stage;
-  int64_t before = l->pool.owners.n, ranks = l->ctx->team.size;
-
-  for (int64_t w = 0; w < (s->end - s->begin + 31) / 32; w++)
-    for (uint32_t bits = bitmap[w]; bits != 0; bits &= bits - 1) {
-      int64_t position = s->begin + 32 * w + __builtin_ctz(bits);
-      uint32_t owner = (uint32_t)(position % l->lanes % ranks);
-
-      memcpy(msift_ring_push(&l->pool.owners), &owner, sizeof owner);
-    }
-  return l->pool.owners.n - before;
+  memcpy(msift_ring_push(&l->pool.owners), &owner, sizeof owner);
 }
 
-static void commit_record(mpisift_loader *l, int64_t i)
+/* From the map every rank knows who holds what. */
+static void commit_owners(mpisift_loader *l, const uint32_t *map)
 {
   const struct msift_stage *s = &l->stage;
-  unsigned char *record = msift_ring_push(&l->pool.records);
-  struct msift_tag tag = {.id = s->ids[i],
-                          .epoch = l->epoch,
-                          .loss = s->losses[i],
-                          .probability = msift_probability(s->verdicts[i].threshold),
-                          .weight = s->verdicts[i].weight};
+  int64_t ranks = l->ctx->team.size, words = msift_map_words(l, s->end - s->begin);
 
-  memcpy(record, &tag, sizeof tag);
-  record += sizeof tag;
-  for (int f = 0; f < l->source.n_fields; f++) {
-    memcpy(record, (const unsigned char *)s->data[f] + (size_t)i * l->field_bytes[f], l->field_bytes[f]);
-    record += l->field_bytes[f];
+  for (int64_t w = 0; l->positioned && w < words; w++)
+    if (map[w] % 2 == 1)
+      add_owner(l, map[w] / 2 - 1);
+  for (int64_t w = 0; !l->positioned && w < words; w++)
+    for (uint32_t bits = map[w]; bits != 0; bits &= bits - 1)
+      add_owner(l, (uint32_t)((s->begin + 32 * w + __builtin_ctz(bits)) % l->lanes % ranks));
+}
+
+/* Ids that come in, and of these those that end here; accepted samples go on to the pool, if there is one. */
+static void commit_ids(mpisift_loader *l)
+{
+  const struct msift_stage *s = &l->stage;
+  bool pooled = l->source.n_fields > 0;
+  uint64_t in = 0, out = 0, n_out = 0;
+
+  for (int64_t i = 0; i < s->filled; i++) {
+    uint64_t hash = msift_mix((uint64_t)s->ids[i] + 1), ends = !pooled || !s->accepted[i];
+
+    in += hash;
+    out += hash * ends;
+    n_out += ends;
   }
+  l->books.n_in += (uint64_t)s->filled;
+  l->books.hash_in += in;
+  l->books.n_out += n_out;
+  l->books.hash_out += out;
 }
 
-static void commit_rows(mpisift_loader *l)
+/* The first of the copies that moving samples takes. */
+static void fill_pool(mpisift_loader *l)
 {
-  const struct msift_stage *s = &l->stage;
+  double begin = msift_range_begin(l->ctx, "mpisift pool");
 
-  for (int64_t i = 0; i < s->filled && msift_team_leads(&l->ctx->team); i++) {
-    uint64_t hash = msift_mix((uint64_t)s->ids[i] + 1);
-
-    l->books.n_in++;
-    l->books.hash_in += hash;
-    if (s->accepted[i]) {
-      commit_record(l, i);
-    } else {
-      l->books.n_out++;
-      l->books.hash_out += hash;
-    }
-  }
+  for (int64_t i = 0; i < l->stage.filled; i++)
+    if (l->stage.accepted[i])
+      msift_record_write(l, i, msift_ring_push(&l->pool.records));
+  l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
 }
 
-static void commit_counts(mpisift_loader *l, int64_t accepted)
+static void commit_counts(mpisift_loader *l)
 {
   const uint32_t *words = l->reduction.words;
-  int64_t candidates = words[MSIFT_WORD_CANDIDATES];
+  int64_t candidates = words[MSIFT_WORD_CANDIDATES], accepted = words[MSIFT_WORD_ACCEPTED];
 
   l->run.rounds++;
   l->run.candidates += candidates;
@@ -228,23 +281,24 @@ static void commit_counts(mpisift_loader *l, int64_t accepted)
   }
 }
 
-static mpisift_status commit(mpisift_loader *l)
+static void commit(mpisift_loader *l)
 {
   struct msift_stage *s = &l->stage;
   const uint32_t *changes = l->reduction.words + MSIFT_HEADER_WORDS;
   bool streams_ended = l->reduction.words[MSIFT_WORD_ENDED] == (uint32_t)l->ctx->team.size;
 
-  commit_rows(l);
-  commit_counts(l, commit_owners(l, changes + (s->scored ? MSIFT_BINS : 0)));
+  if (msift_team_leads(&l->ctx->team))
+    commit_ids(l);
+  if (l->source.n_fields > 0)
+    commit_owners(l, changes + history_words(l));
+  commit_counts(l);
   l->position = s->end;
   l->exhausted = l->source.n > 0 ? l->position == l->source.n : streams_ended;
-  s->filled = 0;
-  if (!s->scored)
-    return MPISIFT_OK;
-  msift_history_commit(&l->history, s->seen, s->n_seen, l->history.end + s->end - s->begin, changes);
-  MSIFT_TRY(zoom(l));
-  msift_decider_refresh(&l->decider);
-  return MPISIFT_OK;
+  if (!l->exhausted)
+    l->round_candidates = l->reduction.words[MSIFT_WORD_CANDIDATES];
+  if (s->scored)
+    msift_history_commit(&l->history, s->round, changes);
+  l->run.refits = l->history.refits;
 }
 
 mpisift_status msift_round_end(mpisift_loader *l)
@@ -262,9 +316,16 @@ mpisift_status msift_round_end(mpisift_loader *l)
   l->agreed = true;
   if (l->stage.end == l->stage.begin)
     return MPISIFT_OK;
+  MSIFT_TRY(check_ended(l));
+  MSIFT_TRY(check_positions(l));
   MSIFT_TRY(check_losses(l));
+  if (l->pushed && l->reduction.words[MSIFT_WORD_CANDIDATES] == 0)
+    return MPISIFT_OK; /* no place of the order or the history is used up */
   begin = msift_range_begin(l->ctx, "mpisift commit");
-  status = commit(l);
+  commit(l);
   l->run.seconds[MSIFT_DECIDE] += msift_range_end(l->ctx) - begin;
-  return status;
+  if (l->source.n_fields > 0 && msift_team_leads(&l->ctx->team))
+    fill_pool(l);
+  l->stage.filled = 0;
+  return MPISIFT_OK;
 }

@@ -21,17 +21,26 @@ static mpisift_status check_field(const mpisift_field *field, int f, struct msif
   return MPISIFT_OK;
 }
 
+mpisift_status msift_fields_check(int n, const mpisift_field *fields, const char *what, struct msift_error *error)
+{
+  size_t bytes = 0;
+
+  for (int f = 0; f < n; f++) {
+    MSIFT_TRY(check_field(&fields[f], f, error));
+    bytes += mpisift_field_bytes(&fields[f]);
+  }
+  if (bytes > INT32_MAX / 2)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: a sample has %zu bytes; up to 1 GiB are possible", what, bytes);
+  return MPISIFT_OK;
+}
+
 mpisift_status msift_source_check(const mpisift_source *source, struct msift_error *error)
 {
   if (source->n_fields < 1 || source->n_fields > MPISIFT_MAX_FIELDS || source->fields == NULL)
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "source.n_fields is %d; 1 to %d are possible, with source.fields set", source->n_fields,
                            MPISIFT_MAX_FIELDS);
-  for (int f = 0; f < source->n_fields; f++)
-    MSIFT_TRY(check_field(&source->fields[f], f, error));
-  if (msift_source_bytes(source) > INT32_MAX / 2)
-    return msift_error_set(error, MPISIFT_ERR_ARG, "source: a sample has %zu bytes; up to 1 GiB are possible",
-                           msift_source_bytes(source));
+  MSIFT_TRY(msift_fields_check(source->n_fields, source->fields, "source", error));
   if (source->n == 0)
     return msift_error_set(error, MPISIFT_ERR_DATA, "source.n is 0: there are no samples");
   if (source->n < -1)
@@ -56,15 +65,6 @@ uint64_t msift_source_hash(const mpisift_source *source)
     hash = msift_hash(hash, field->shape, (size_t)field->ndim * sizeof field->shape[0]);
   }
   return hash;
-}
-
-size_t msift_source_bytes(const mpisift_source *source)
-{
-  size_t bytes = 0;
-
-  for (int f = 0; f < source->n_fields; f++)
-    bytes += mpisift_field_bytes(&source->fields[f]);
-  return bytes;
 }
 
 static int read_arrays(void *user, int64_t n, const int64_t *ids, void *const *dst)

@@ -1,4 +1,4 @@
-/* The fallible half of a round: read, score, decide, and make room for what the collective will bring. */
+/* The fallible half of a round: read, score, and make room for what the collective will bring. */
 #include <math.h>
 #include <string.h>
 
@@ -9,6 +9,21 @@ static unsigned char *row(const mpisift_loader *l, int f, int64_t i)
   return (unsigned char *)l->stage.data[f] + (size_t)i * l->field_bytes[f];
 }
 
+/* Scores that the configuration asks for besides the loss. */
+static mpisift_status reserve_scores(mpisift_loader *l, int64_t rows, struct msift_error *error)
+{
+  struct msift_memory *memory = &l->ctx->memory;
+  mpisift_scores *more = &l->stage.more;
+
+  if (l->policy->measure == MSIFT_MEASURE_BOUND)
+    MSIFT_TRY(msift_resize(memory, error, &more->bound, rows, sizeof *more->bound));
+  if (l->policy->measure == MSIFT_MEASURE_UNCERTAINTY)
+    MSIFT_TRY(msift_resize(memory, error, &more->confidence, rows, sizeof *more->confidence));
+  if (l->config.groups > 0)
+    MSIFT_TRY(msift_resize(memory, error, &more->group, rows, sizeof *more->group));
+  return MPISIFT_OK;
+}
+
 static mpisift_status reserve_rows(mpisift_loader *l, int64_t rows, struct msift_error *error)
 {
   struct msift_memory *memory = &l->ctx->memory;
@@ -16,14 +31,19 @@ static mpisift_status reserve_rows(mpisift_loader *l, int64_t rows, struct msift
 
   if (rows <= s->capacity)
     return MPISIFT_OK;
-  for (int f = 0; f < l->source.n_fields; f++)
+  rows += rows / 4; /* rounds grow as the share kept falls */
+  for (int f = 0; f < l->source.n_fields && !l->pushed; f++)
     MSIFT_TRY(msift_resize(memory, error, &s->data[f], rows, l->field_bytes[f]));
   MSIFT_TRY(msift_resize(memory, error, &s->ids, rows, sizeof *s->ids));
+  if (l->n_padded > 0)
+    MSIFT_TRY(msift_resize(memory, error, &s->lengths, rows, (size_t)l->n_padded * sizeof *s->lengths));
+  if (l->pushed)
+    MSIFT_TRY(msift_resize(memory, error, &s->arrivals, rows, sizeof *s->arrivals));
   MSIFT_TRY(msift_resize(memory, error, &s->positions, rows, sizeof *s->positions));
   MSIFT_TRY(msift_resize(memory, error, &s->losses, rows, sizeof *s->losses));
-  MSIFT_TRY(msift_resize(memory, error, &s->verdicts, rows, sizeof *s->verdicts));
+  MSIFT_TRY(msift_resize(memory, error, &s->chances, rows, sizeof *s->chances));
   MSIFT_TRY(msift_resize(memory, error, &s->accepted, rows, sizeof *s->accepted));
-  MSIFT_TRY(msift_resize(memory, error, &s->seen, rows, sizeof *s->seen));
+  MSIFT_TRY(reserve_scores(l, rows, error));
   s->capacity = rows;
   return MPISIFT_OK;
 }
@@ -31,7 +51,7 @@ static mpisift_status reserve_rows(mpisift_loader *l, int64_t rows, struct msift
 /* Rows behind the candidates that stay free for padding: a rank that fails still takes part in scoring, on these. */
 static int64_t spare_rows(const mpisift_loader *l)
 {
-  return l->policy->scored ? l->score_rows : 0;
+  return msift_policy_scored(l->policy) ? l->score_rows : 0;
 }
 
 /* Room for all that a commit of this round may bring, so that the commit cannot fail. */
@@ -43,7 +63,10 @@ mpisift_status msift_stage_reserve(mpisift_loader *l, struct msift_error *error)
 
   rows = rows > s->share ? rows : s->share;
   MSIFT_TRY(reserve_rows(l, rows + spare_rows(l), error));
-  MSIFT_TRY(msift_ring_reserve(&l->history.seen, memory, error, s->share));
+  if (s->scored)
+    MSIFT_TRY(msift_history_reserve(&l->history, memory, error, s->round, s->share));
+  if (l->source.n_fields == 0)
+    return MPISIFT_OK; /* nothing is pooled */
   MSIFT_TRY(msift_ring_reserve(&l->pool.owners, memory, error, s->end - s->begin));
   MSIFT_TRY(msift_ring_reserve(&l->pool.records, memory, error, s->share));
   if (own <= l->send_capacity)
@@ -60,12 +83,16 @@ void msift_stage_destroy(mpisift_loader *l)
 
   for (int f = 0; f < l->source.n_fields; f++)
     msift_free(memory, &s->data[f]);
+  msift_free(memory, &s->lengths);
+  msift_free(memory, &s->arrivals);
   msift_free(memory, &s->ids);
   msift_free(memory, &s->positions);
+  msift_free(memory, &s->more.bound);
+  msift_free(memory, &s->more.confidence);
+  msift_free(memory, &s->more.group);
   msift_free(memory, &s->losses);
-  msift_free(memory, &s->verdicts);
+  msift_free(memory, &s->chances);
   msift_free(memory, &s->accepted);
-  msift_free(memory, &s->seen);
 }
 
 /* A callback returned non-zero: its own explanation is the better text. */
@@ -79,7 +106,7 @@ static void callback_failed(mpisift_loader *l, const char *what, int code)
     msift_error_set(&l->failure, MPISIFT_ERR_CALLBACK, "%s returned %d", what, code);
 }
 
-static void place_rows(mpisift_loader *l)
+void msift_stage_place(mpisift_loader *l)
 {
   struct msift_stage *s = &l->stage;
   const struct msift_team *team = &l->ctx->team;
@@ -158,7 +185,7 @@ void msift_stage_read(mpisift_loader *l)
 
   msift_error_clear(&l->ctx->cause);
   if (l->failure.status == MPISIFT_OK && msift_team_leads(&l->ctx->team)) {
-    place_rows(l);
+    msift_stage_place(l);
     for (int f = 0; f < l->source.n_fields; f++)
       dst[f] = row(l, f, s->filled);
     if (l->source.n < 0)
@@ -167,6 +194,27 @@ void msift_stage_read(mpisift_loader *l)
       read_indexed(l, dst);
   }
   l->run.seconds[MSIFT_READ] += msift_range_end(l->ctx) - begin;
+}
+
+/* What the callback writes, from a row on; what it forgets is bad. */
+static mpisift_scores scores_at(mpisift_loader *l, int64_t first)
+{
+  struct msift_stage *s = &l->stage;
+  mpisift_scores scores = {.loss = s->losses + first};
+
+  scores.bound = s->more.bound == NULL ? NULL : s->more.bound + first;
+  scores.confidence = s->more.confidence == NULL ? NULL : s->more.confidence + first;
+  scores.group = s->more.group == NULL ? NULL : s->more.group + first;
+  for (int64_t i = 0; i < l->score_rows; i++) {
+    scores.loss[i] = NAN;
+    if (scores.bound != NULL)
+      scores.bound[i] = NAN;
+    if (scores.confidence != NULL)
+      scores.confidence[i] = NAN;
+    if (scores.group != NULL)
+      scores.group[i] = -1;
+  }
+  return scores;
 }
 
 static void call_score(mpisift_loader *l, int64_t first)
@@ -181,15 +229,13 @@ static void call_score(mpisift_loader *l, int64_t first)
       .fields = l->fields,
       .ids = s->ids + first,
   };
-  mpisift_scores scores = {s->losses + first};
+  mpisift_scores scores = scores_at(l, first);
   int code;
 
   for (int f = 0; f < l->source.n_fields; f++)
     candidates.data[f] = row(l, f, first);
   while (candidates.valid < l->score_rows && candidates.ids[candidates.valid] >= 0)
     candidates.valid++;
-  for (int64_t i = 0; i < l->score_rows; i++)
-    scores.loss[i] = NAN; /* what the callback forgets is bad */
   msift_error_clear(&l->ctx->cause);
   code = l->score(l->user, &candidates, &scores);
   if (code != 0)
@@ -202,6 +248,21 @@ static void share_candidates(mpisift_loader *l, int64_t rows)
   for (int f = 0; f < l->source.n_fields; f++)
     msift_team_share(&l->ctx->team, l->stage.data[f], rows, l->field_bytes[f], 0, &l->failure);
   msift_team_share(&l->ctx->team, l->stage.ids, rows, sizeof *l->stage.ids, 0, &l->failure);
+}
+
+/* Give the replica's leader the scores of the rank that has them. */
+static void share_scores(mpisift_loader *l, int64_t rows)
+{
+  const struct msift_team *team = &l->ctx->team;
+  struct msift_stage *s = &l->stage;
+
+  msift_team_share(team, s->losses, rows, sizeof *s->losses, team->loss_rank, &l->failure);
+  if (s->more.bound != NULL)
+    msift_team_share(team, s->more.bound, rows, sizeof *s->more.bound, team->loss_rank, &l->failure);
+  if (s->more.confidence != NULL)
+    msift_team_share(team, s->more.confidence, rows, sizeof *s->more.confidence, team->loss_rank, &l->failure);
+  if (s->more.group != NULL)
+    msift_team_share(team, s->more.group, rows, sizeof *s->more.group, team->loss_rank, &l->failure);
 }
 
 /* After a failure in the replica: as many calls as the peers make, on padding. */
@@ -223,7 +284,7 @@ static void score_candidates(mpisift_loader *l)
   share_candidates(l, rows);
   for (int64_t k = 0; k < s->score_calls; k++)
     call_score(l, k * l->score_rows);
-  msift_team_share(&l->ctx->team, s->losses, rows, sizeof *s->losses, l->ctx->team.loss_rank, &l->failure);
+  share_scores(l, rows);
 }
 
 void msift_stage_score(mpisift_loader *l)
@@ -239,41 +300,4 @@ void msift_stage_score(mpisift_loader *l)
   else
     score_candidates(l);
   l->run.seconds[MSIFT_SCORE] += msift_range_end(l->ctx) - begin;
-}
-
-static void decide_row(mpisift_loader *l, int64_t i, uint32_t *bitmap)
-{
-  struct msift_stage *s = &l->stage;
-  int64_t offset = s->positions[i] - s->begin;
-
-  s->accepted[i] = false;
-  if (!s->scored) {
-    s->losses[i] = NAN;
-  } else if (isfinite(s->losses[i]) && s->losses[i] >= 0) {
-    s->seen[s->n_seen++] = (struct msift_seen){l->history.end + offset, s->losses[i]};
-  } else {
-    s->n_bad++;
-    msift_error_set(&s->bad, MPISIFT_ERR_DATA, "sample %lld has loss %g", (long long)s->ids[i], (double)s->losses[i]);
-    return;
-  }
-  s->verdicts[i] = s->sifting ? msift_decide(&l->decider, s->losses[i], s->ids[i], l->epoch) : msift_accept_all();
-  s->accepted[i] = msift_accept(l->config.seed, l->epoch, s->ids[i], s->verdicts[i].threshold);
-  s->n_outliers += s->verdicts[i].outlier;
-  s->n_accepted += s->accepted[i];
-  bitmap[offset / 32] |= (uint32_t)s->accepted[i] << offset % 32;
-}
-
-void msift_stage_decide(mpisift_loader *l)
-{
-  struct msift_stage *s = &l->stage;
-  uint32_t *changes = l->reduction.words + MSIFT_HEADER_WORDS, *bitmap = changes + (s->scored ? MSIFT_BINS : 0);
-  double begin = msift_range_begin(l->ctx, "mpisift decide");
-
-  s->n_seen = s->n_accepted = s->n_bad = s->n_outliers = 0;
-  msift_error_clear(&s->bad);
-  for (int64_t i = 0; i < s->filled && msift_team_leads(&l->ctx->team); i++)
-    decide_row(l, i, bitmap);
-  if (s->scored)
-    msift_history_changes(&l->history, s->seen, s->n_seen, l->history.end + s->end - s->begin, changes);
-  l->run.seconds[MSIFT_DECIDE] += msift_range_end(l->ctx) - begin;
 }

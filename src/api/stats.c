@@ -64,10 +64,21 @@ static void scope_of(const mpisift_loader *l, mpisift_scope scope, struct msift_
   *end = scope == MPISIFT_STEP ? l->after_step : l->run;
 }
 
+/* By a decider of its own: that of the loader must not change in a call that only asks. */
+static void find_thresholds(const mpisift_loader *l, double thresholds[3])
+{
+  struct msift_decider decider;
+
+  msift_decider_init(&decider, l->policy, &l->config, &l->history);
+  msift_decider_refresh(&decider, mpisift_loader_fraction(l), 0);
+  thresholds[0] = msift_decider_value_at(&decider, 0.1);
+  thresholds[1] = msift_decider_value_at(&decider, 0.5);
+  thresholds[2] = msift_decider_value_at(&decider, 0.9);
+}
+
 mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope scope)
 {
   struct msift_tally a, b;
-  struct msift_decider decider = loader->decider;
   mpisift_stats s;
 
   scope_of(loader, scope, &a, &b);
@@ -85,8 +96,8 @@ mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope s
       .carried_out = loader->in_epoch ? 0 : b.pooled,
       .pooled = loader->in_epoch ? b.pooled : 0,
       .moved = b.moved - a.moved,
-      .moved_bytes = (b.moved - a.moved) * (int64_t)loader->record_bytes,
-      .zooms = b.zooms - a.zooms,
+      .moved_bytes = b.moved_bytes - a.moved_bytes,
+      .refits = b.refits - a.refits,
       .id_hash = loader->id_hash,
       .trained_loss = b.reported > a.reported ? (b.report_sum - a.report_sum) / (double)(b.reported - a.reported) : NAN,
       .read_s = b.seconds[MSIFT_READ] - a.seconds[MSIFT_READ],
@@ -96,8 +107,6 @@ mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope s
       .wait_s = b.seconds[MSIFT_WAIT] - a.seconds[MSIFT_WAIT],
   };
   s.sifted_out = s.candidates - s.rejected - s.outliers - s.accepted;
-  s.threshold_loss[0] = msift_decider_loss_at(&decider, 0.1);
-  s.threshold_loss[1] = msift_decider_loss_at(&decider, 0.5);
-  s.threshold_loss[2] = msift_decider_loss_at(&decider, 0.9);
+  find_thresholds(loader, s.threshold_loss);
   return s;
 }

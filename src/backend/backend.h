@@ -18,9 +18,9 @@ struct msift_backend {
   void *(*allocate)(struct msift_memory *memory, struct msift_error *error, int64_t n, size_t size);
   void (*release)(struct msift_memory *memory, void *block);
 
-  /* Per-sample losses, [n] each; the labels' or targets' arguments as in mpisift.h. */
+  /* Per-sample losses and other scores, [n] each; the labels' or targets' arguments as in mpisift.h. */
   mpisift_status (*cross_entropy)(const struct msift_logits *logits, mpisift_type label_type, const void *labels,
-                                  float *losses, struct msift_error *error);
+                                  const mpisift_scores *scores, struct msift_error *error);
   void (*bce)(const struct msift_logits *logits, const float *targets, float *losses);
   void (*mse)(const struct msift_logits *predictions, const float *targets, float *losses);
 };

@@ -11,6 +11,8 @@ const char *mpisift_strerror(mpisift_status status)
     return "success";
   case MPISIFT_END_OF_EPOCH:
     return "end of epoch";
+  case MPISIFT_MORE:
+    return "more candidates are needed";
   case MPISIFT_ERR_ARG:
     return "invalid argument";
   case MPISIFT_ERR_MEMORY:

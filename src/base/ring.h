@@ -22,6 +22,14 @@ static inline void *msift_ring_at(const struct msift_ring *ring, int64_t i)
   return ring->items + (size_t)(at < ring->capacity ? at : at - ring->capacity) * ring->size;
 }
 
+/* The items from i on that lie one behind the other: their number, at most n. */
+static inline int64_t msift_ring_run(const struct msift_ring *ring, int64_t i, int64_t n)
+{
+  int64_t at = ring->first + i, left = at < ring->capacity ? ring->capacity - at : n;
+
+  return n < left ? n : left;
+}
+
 static inline void *msift_ring_push(struct msift_ring *ring)
 {
   return msift_ring_at(ring, ring->n++);

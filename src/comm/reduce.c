@@ -13,6 +13,7 @@ mpisift_status msift_reduction_begin(struct msift_reduction *r, const struct msi
                                      struct msift_error *error)
 {
   r->request = MPI_REQUEST_NULL;
+  r->begun++;
   MSIFT_TRY(gather_header(r, team, error));
   if (!msift_team_leads(team))
     return MPISIFT_OK;

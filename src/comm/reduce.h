@@ -7,6 +7,7 @@
 struct msift_reduction {
   uint32_t *words;
   int n, header; /* words in all; words at the beginning to which every rank of a replica adds, not its leader alone */
+  int64_t begun; /* how many, so far */
   MPI_Request request;
 };
 

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/random.h"
+#include "core/schedule.h"
 
 #define MSIFT_UNSET UINT64_MAX
 
@@ -11,14 +11,35 @@ void msift_decider_init(struct msift_decider *d, const struct msift_policy *poli
                         const struct msift_history *history)
 {
   d->policy = policy;
-  d->config = config;
   d->history = history;
-  msift_decider_refresh(d);
+  d->terms.config = config;
+  msift_decider_refresh(d, 0, 0);
 }
 
-void msift_decider_refresh(struct msift_decider *d)
+/* Beta or keep, at a share of the run. */
+static double strength(const struct msift_decider *d, double fraction)
 {
-  memset(d->thresholds, 0xff, sizeof d->thresholds); /* MSIFT_UNSET */
+  const mpisift_config *config = d->terms.config;
+
+  switch (d->policy->rule->strength) {
+  case MSIFT_STRENGTH_BETA:
+    return msift_schedule_value(&config->schedule, config->beta, fraction);
+  case MSIFT_STRENGTH_KEEP:
+    return msift_schedule_value(&config->schedule, config->keep, fraction);
+  default:
+    return 0;
+  }
+}
+
+void msift_decider_refresh(struct msift_decider *d, double fraction, double share)
+{
+  const struct msift_rule *rule = d->policy->rule;
+
+  d->terms.strength = strength(d, fraction);
+  d->share = share > 0 ? share : rule->keep(d->terms.strength);
+  if (rule->prepare != NULL)
+    d->terms.scale = rule->prepare(&d->terms, d->history);
+  memset(d->thresholds, 0xff, (size_t)d->history->bins.n * sizeof *d->thresholds); /* MSIFT_UNSET */
 }
 
 static uint64_t integer_threshold(double p)
@@ -26,32 +47,45 @@ static uint64_t integer_threshold(double p)
   return p >= 1 ? MSIFT_CERTAIN : p > 0 ? (uint64_t)llround(p * 0x1p32) : 0;
 }
 
-static uint64_t make_threshold(const struct msift_decider *d, float loss, int bin)
+static uint64_t make_threshold(const struct msift_decider *d, float value, struct msift_place place)
 {
-  const uint64_t *below = d->history->below;
-  double total = (double)below[MSIFT_BINS];
-
-  if (total == 0)
-    return MSIFT_CERTAIN;
-  return integer_threshold(
-      d->policy->probability(d->config, loss, (double)below[bin] / total, (double)below[bin + 1] / total));
+  return integer_threshold(d->policy->rule->probability(&d->terms, value, place));
 }
 
-static uint64_t bin_threshold(struct msift_decider *d, int bin)
+static inline uint64_t bin_threshold(struct msift_decider *d, int bin)
 {
+  const struct msift_history *h = d->history;
+
   if (d->thresholds[bin] == MSIFT_UNSET)
-    d->thresholds[bin] = make_threshold(d, msift_scale_edge(&d->history->scale, bin), bin);
+    d->thresholds[bin] = make_threshold(d, msift_key_float(h->bins.first[bin]), msift_history_bin_place(h, bin));
   return d->thresholds[bin];
 }
 
-uint64_t msift_decider_threshold(struct msift_decider *d, float loss)
+static struct msift_place place_of(const struct msift_decider *d, const struct msift_candidate *c)
 {
-  int bin;
+  return d->history->exact ? msift_history_place(d->history, c->key) : msift_history_bin_place(d->history, c->bin);
+}
 
-  if (!d->policy->scored)
-    return integer_threshold(d->policy->probability(d->config, loss, 0, 1));
-  bin = msift_scale_bin(&d->history->scale, loss);
-  return d->policy->exact ? make_threshold(d, loss, bin) : bin_threshold(d, bin);
+/* The policy's threshold. */
+static inline uint64_t threshold_of(struct msift_decider *d, const struct msift_candidate *c)
+{
+  const struct msift_place whole = {0, 1};
+
+  if (!msift_policy_scored(d->policy))
+    return make_threshold(d, c->value, whole);
+  if (d->history->total == 0)
+    return d->policy->rule->by_value ? make_threshold(d, c->value, whole) : MSIFT_CERTAIN;
+  if (d->history->exact || d->policy->rule->by_value)
+    return make_threshold(d, c->value, place_of(d, c));
+  return bin_threshold(d, c->bin);
+}
+
+uint64_t msift_decider_threshold(struct msift_decider *d, float value)
+{
+  struct msift_candidate candidate = {.value = value};
+
+  msift_candidate_find(&candidate, d->history);
+  return threshold_of(d, &candidate);
 }
 
 struct msift_verdict msift_accept_all(void)
@@ -67,52 +101,104 @@ static bool covered(const mpisift_config *config, int64_t id, int64_t epoch)
   return epochs > 0 && (msift_mix((uint64_t)id + 1) % epochs + (uint64_t)epoch) % epochs == 0;
 }
 
-static bool is_outlier(const struct msift_decider *d, float loss)
+static bool is_outlier(const struct msift_decider *d, const struct msift_candidate *c)
 {
-  const uint64_t *below = d->history->below;
-  double total = (double)below[MSIFT_BINS];
+  double share = d->terms.config->outlier_share;
 
-  if (d->config->outlier_share <= 0 || !d->policy->scored || total == 0)
+  if (share <= 0 || !msift_policy_scored(d->policy) || d->history->total == 0)
     return false;
-  return (double)below[msift_scale_bin(&d->history->scale, loss)] >= (1 - d->config->outlier_share) * total;
+  return place_of(d, c).low >= 1 - share;
 }
 
-static float weight_of(const mpisift_config *config, uint64_t threshold)
+/* Of a class that has the share n / total of the candidates, p is needed for the share class_floor of what is kept. */
+static double class_floor(const struct msift_decider *d, int32_t group)
 {
+  const mpisift_config *config = d->terms.config;
+  double n, total = (double)d->history->total;
+
+  if (config->class_floor <= 0 || total == 0)
+    return 0;
+  n = (double)d->history->in_group[group];
+  return n > 0 ? config->class_floor * d->share * total / n : 1;
+}
+
+static float weight_of(const struct msift_decider *d, uint64_t threshold)
+{
+  const mpisift_config *config = d->terms.config;
+  mpisift_weights kind = config->weights;
   double weight;
 
-  if (!config->unbiased_weights || threshold == 0)
+  if (kind == MPISIFT_WEIGHTS_POLICY && d->policy->rule->weighted)
+    kind = MPISIFT_WEIGHTS_NORMALIZED;
+  if (kind == MPISIFT_WEIGHTS_POLICY || threshold == 0)
     return 1;
-  weight = 0x1p32 / (double)threshold;
+  weight = 0x1p32 / (double)threshold * (kind == MPISIFT_WEIGHTS_NORMALIZED ? d->share : 1);
   return (float)(config->weight_clip > 0 ? fmin(weight, config->weight_clip) : weight);
 }
 
-struct msift_verdict msift_decide(struct msift_decider *d, float loss, int64_t id, int64_t epoch)
+static uint64_t larger(uint64_t a, uint64_t b)
 {
-  uint64_t threshold, least = integer_threshold(d->config->floor);
+  return a > b ? a : b;
+}
 
-  if (covered(d->config, id, epoch))
-    return msift_accept_all();
-  if (is_outlier(d, loss))
+static inline struct msift_verdict decide(struct msift_decider *d, const struct msift_candidate *c, int64_t epoch)
+{
+  const mpisift_config *config = d->terms.config;
+  uint64_t threshold;
+
+  if (covered(config, c->id, epoch)) {
+    threshold = MSIFT_CERTAIN;
+  } else if (is_outlier(d, c)) {
     return (struct msift_verdict){.outlier = true, .weight = 1};
-  threshold = msift_decider_threshold(d, loss);
-  threshold = threshold > least ? threshold : least;
-  return (struct msift_verdict){.threshold = threshold, .weight = weight_of(d->config, threshold)};
+  } else {
+    threshold = larger(threshold_of(d, c), integer_threshold(class_floor(d, c->group)));
+    threshold = larger(threshold, integer_threshold(config->floor));
+  }
+  return (struct msift_verdict){.threshold = threshold, .weight = weight_of(d, threshold)};
 }
 
-double msift_decider_loss_at(struct msift_decider *d, double p)
+struct msift_verdict msift_decide(struct msift_decider *d, const struct msift_candidate *candidate, int64_t epoch)
 {
-  if (!d->policy->scored || !msift_history_full(d->history))
+  struct msift_candidate found = *candidate;
+
+  msift_candidate_find(&found, d->history);
+  return decide(d, &found, epoch);
+}
+
+/* Whether a candidate's bin alone decides: the common case, and the fast one. */
+static bool plain(const struct msift_decider *d)
+{
+  const mpisift_config *c = d->terms.config;
+
+  return msift_policy_scored(d->policy) && !d->policy->rule->by_value && !d->policy->rule->weighted &&
+         !d->history->exact && d->history->total > 0 && c->coverage_epochs == 0 && c->outlier_share <= 0 &&
+         c->class_floor <= 0 && c->floor <= 0 && c->weights == MPISIFT_WEIGHTS_POLICY;
+}
+
+void msift_decide_all(struct msift_decider *d, int64_t n, const struct msift_candidate *candidates, int64_t epoch,
+                      struct msift_verdict *verdicts)
+{
+  if (plain(d))
+    for (int64_t i = 0; i < n; i++)
+      verdicts[i] = (struct msift_verdict){.threshold = bin_threshold(d, candidates[i].bin), .weight = 1};
+  else
+    for (int64_t i = 0; i < n; i++)
+      verdicts[i] = decide(d, &candidates[i], epoch);
+}
+
+double msift_decider_value_at(struct msift_decider *d, double p)
+{
+  const struct msift_history *h = d->history;
+
+  if (!msift_policy_scored(d->policy) || !msift_history_full(h) || h->total == 0)
     return NAN;
-  for (int b = 0; b < MSIFT_BINS; b++)
+  for (int b = 0; !h->exact && b < h->bins.n; b++)
     if ((double)bin_threshold(d, b) * 0x1p-32 >= p)
-      return (double)msift_scale_edge(&d->history->scale, b);
+      return (double)msift_key_float(h->bins.first[b]);
+  for (int64_t i = 0; h->exact && i < (int64_t)h->total; i++) {
+    float value = msift_key_float(h->sorted[i]);
+    if ((double)msift_decider_threshold(d, value) * 0x1p-32 >= p)
+      return (double)value;
+  }
   return NAN;
-}
-
-bool msift_accept(uint64_t seed, int64_t epoch, int64_t id, uint64_t threshold)
-{
-  uint64_t bits = msift_random(seed, MSIFT_STREAM_ACCEPT, (uint64_t)epoch, (uint64_t)id);
-
-  return (bits & UINT32_MAX) < threshold;
 }

@@ -5,48 +5,90 @@
 
 #include "core/history.h"
 #include "core/policy.h"
+#include "core/random.h"
 
 #define MSIFT_CERTAIN (UINT64_C(1) << 32)
 
 struct msift_decider {
   const struct msift_policy *policy;
-  const mpisift_config *config;
   const struct msift_history *history;
-  uint64_t thresholds[MSIFT_BINS]; /* MSIFT_UNSET: not made yet */
+  struct msift_terms terms;
+  double share;                        /* of candidates kept, all modifiers included: expected or measured */
+  uint64_t thresholds[MSIFT_BINS_MAX]; /* MSIFT_UNSET: not made yet */
 };
 
 void msift_decider_init(struct msift_decider *decider, const struct msift_policy *policy, const mpisift_config *config,
                         const struct msift_history *history);
 
-/* The history has changed: thresholds are made anew. */
-void msift_decider_refresh(struct msift_decider *decider);
+/* Before a round: the history or the run's progress has changed, thresholds are made anew.
+ * \param fraction  of the run, for schedules.
+ * \param share     of candidates kept of late; 0 if it is not known: the policy's is taken. */
+void msift_decider_refresh(struct msift_decider *decider, double fraction, double share);
 
-/* The policy's threshold for a finite loss >= 0; the loss does not matter to a policy that does not score. */
-uint64_t msift_decider_threshold(struct msift_decider *decider, float loss);
+/* A candidate, with what the policy and the modifiers ask of it. */
+struct msift_candidate {
+  int64_t id;
+  float value;   /* the policy's measure, finite; of no matter to a policy that does not score */
+  int32_t group; /* in [0, config.groups); of no matter without a class floor */
+  uint32_t key;  /* of the value, and its bin in the history: see msift_candidate_find() */
+  int32_t bin;
+};
+
+/* Find a candidate's place in the history. */
+static inline void msift_candidate_find(struct msift_candidate *candidate, const struct msift_history *history)
+{
+  candidate->key = msift_key(candidate->value);
+  candidate->bin = history->exact ? 0 : msift_bin(&history->bins, candidate->key);
+}
 
 struct msift_verdict {
   uint64_t threshold;
   float weight;
-  bool outlier; /* never accepted, since its loss is among the highest */
+  bool outlier; /* never accepted, since its measure is among the highest */
 };
 
 /* Everything is accepted: before sifting starts, and where it pauses. */
 struct msift_verdict msift_accept_all(void);
 
-/* What policy and modifiers make of a sample with a finite loss >= 0 (NaN where the policy does not score). In this
- * order: coverage, outliers, policy, floor, weight. */
-struct msift_verdict msift_decide(struct msift_decider *decider, float loss, int64_t id, int64_t epoch);
+/* What policy and modifiers make of a candidate, wherever its place. In this order: coverage, outliers, class floor and
+ * policy, floor, weight. */
+struct msift_verdict msift_decide(struct msift_decider *decider, const struct msift_candidate *candidate,
+                                  int64_t epoch);
 
-/* By the policy: the smallest loss whose probability reaches p by the present history; NaN if the history is not full
+/* Decide on n candidates, whose places are found if the policy scores. */
+void msift_decide_all(struct msift_decider *decider, int64_t n, const struct msift_candidate *candidates, int64_t epoch,
+                      struct msift_verdict *verdicts);
+
+/* The policy's threshold for a value. */
+uint64_t msift_decider_threshold(struct msift_decider *decider, float value);
+
+/* By the policy: the smallest value whose probability reaches p by the present history; NaN if the history is not full
  * or none does. */
-double msift_decider_loss_at(struct msift_decider *decider, double p);
+double msift_decider_value_at(struct msift_decider *decider, double p);
 
 static inline float msift_probability(uint64_t threshold)
 {
   return (float)((double)threshold * 0x1p-32);
 }
 
-/* Whether a sample is accepted. */
-bool msift_accept(uint64_t seed, int64_t epoch, int64_t id, uint64_t threshold);
+/* The key of an epoch's acceptance. */
+static inline philox2x32_key_t msift_accept_key(uint64_t seed, int64_t epoch)
+{
+  return (philox2x32_key_t){{(uint32_t)msift_random(seed, MSIFT_STREAM_ACCEPT, (uint64_t)epoch, 0)}};
+}
+
+/* Whether a sample is accepted: by Philox2x32-10 of its id (Salmon et al., SC 2011). Inline, so that draws of a loop
+ * overlap. */
+static inline bool msift_accept_by(philox2x32_key_t key, int64_t id, uint64_t threshold)
+{
+  philox2x32_ctr_t c = {{(uint32_t)id, (uint32_t)((uint64_t)id >> 32)}};
+
+  return philox2x32(c, key).v[0] < threshold;
+}
+
+static inline bool msift_accept(uint64_t seed, int64_t epoch, int64_t id, uint64_t threshold)
+{
+  return msift_accept_by(msift_accept_key(seed, epoch), id, threshold);
+}
 
 #endif

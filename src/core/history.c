@@ -1,194 +1,243 @@
 #include "core/history.h"
 
-#include <math.h>
-#include <string.h>
+#include <stdlib.h>
 
-enum { INNER = MSIFT_BIN_ABOVE - MSIFT_BIN_FIRST, NEAR = INNER / 32 };
+/* Bins of more than this share of the window are split. Fitting begins where a bin has grown to twice that: losses then
+ * do not err by more than 1/512 of the window in their place. */
+enum { SPLIT_SHARE = 512 };
 
-static uint32_t key_of(float loss)
-{
-  uint32_t key;
-
-  memcpy(&key, &loss, sizeof key);
-  return key & UINT32_C(0x7fffffff); /* −0 is 0 */
-}
-
-static float loss_of(uint32_t key)
-{
-  float loss;
-
-  memcpy(&loss, &key, sizeof loss);
-  return loss;
-}
-
-int msift_scale_bin(const struct msift_scale *scale, float loss)
-{
-  uint32_t key = key_of(loss), bin;
-
-  if (key < scale->base)
-    return key == 0 ? MSIFT_BIN_ZERO : MSIFT_BIN_BELOW;
-  bin = (key - scale->base) >> scale->shift;
-  return bin < INNER ? (int)bin + MSIFT_BIN_FIRST : MSIFT_BIN_ABOVE;
-}
-
-static const int64_t largest_key = 0x7f800000; /* infinity's, one above that of FLT_MAX */
-static const int64_t octave = 1 << 23;         /* keys from a loss to its double */
-
-/* The smallest key of a bin; of MSIFT_BINS, the largest key. */
-static uint32_t bin_key(const struct msift_scale *scale, int bin)
-{
-  int64_t key = scale->base + (bin - MSIFT_BIN_FIRST) * (INT64_C(1) << scale->shift);
-
-  if (bin <= MSIFT_BIN_BELOW)
-    return (uint32_t)bin; /* 0, and the smallest number above 0 */
-  return (uint32_t)(bin > MSIFT_BIN_ABOVE || key > largest_key ? largest_key : key);
-}
-
-float msift_scale_edge(const struct msift_scale *scale, int bin)
-{
-  return loss_of(bin_key(scale, bin));
-}
-
-void msift_history_init(struct msift_history *h, int64_t length)
+mpisift_status msift_history_init(struct msift_history *h, struct msift_memory *memory, struct msift_error *error,
+                                  int64_t length, bool exact, int64_t groups)
 {
   memset(h, 0, sizeof *h);
   h->length = length;
-  h->seen.size = sizeof(struct msift_seen);
-  h->scale.base = key_of(0x1p-40f);
-  h->scale.shift = 17; /* 23 bits of mantissa, 64 bins an octave */
+  h->exact = exact;
+  h->groups = groups;
+  h->coarse = 1;
+  h->seen.size = h->window.size = sizeof(struct msift_seen);
+  msift_bins_init(&h->bins);
+  h->in_group = msift_alloc(memory, error, groups, sizeof *h->in_group);
+  return h->in_group == NULL ? error->status : MPISIFT_OK;
 }
 
 void msift_history_destroy(struct msift_history *h, struct msift_memory *memory)
 {
   msift_ring_destroy(&h->seen, memory);
+  msift_ring_destroy(&h->window, memory);
+  msift_free(memory, &h->in_group);
+  msift_free(memory, &h->sorted);
+  msift_free(memory, &h->merged);
+  msift_free(memory, &h->changes);
 }
 
-static const struct msift_seen *seen_at(const struct msift_history *h, int64_t i)
+/* Keys of a sorted window below a key; with `equal`, those equal to it too. */
+static int64_t count_below(const struct msift_history *h, uint32_t key, bool equal)
 {
-  return msift_ring_at(&h->seen, i);
-}
-
-void msift_history_changes(const struct msift_history *h, const struct msift_seen *added, int64_t n, int64_t new_end,
-                           uint32_t *changes)
-{
-  int64_t oldest = new_end - h->length;
-
-  for (int64_t i = 0; i < h->seen.n && seen_at(h, i)->order < oldest; i++)
-    changes[msift_scale_bin(&h->scale, seen_at(h, i)->loss)]--;
-  for (int64_t i = 0; i < n; i++)
-    if (added[i].order >= oldest)
-      changes[msift_scale_bin(&h->scale, added[i].loss)]++;
-}
-
-/* Replace the counts: of `counts` alone, or of the present ones and `counts` as signed changes. */
-static void accumulate(struct msift_history *h, const uint32_t *counts, bool changes)
-{
-  uint64_t before = 0, total = 0;
-
-  for (int b = 0; b < MSIFT_BINS; b++) {
-    uint64_t old = h->below[b + 1] - before;
-    before = h->below[b + 1];
-    total += changes ? old + (uint64_t)(int64_t)(int32_t)counts[b] : counts[b];
-    h->below[b + 1] = total;
-  }
-}
-
-void msift_history_commit(struct msift_history *h, const struct msift_seen *added, int64_t n, int64_t new_end,
-                          const uint32_t *changes)
-{
-  int64_t oldest = new_end - h->length;
-
-  for (int64_t i = 0; i < n; i++)
-    memcpy(msift_ring_push(&h->seen), &added[i], sizeof *added);
-  while (h->seen.n > 0 && seen_at(h, 0)->order < oldest)
-    msift_ring_pop(&h->seen, 1);
-  h->end = new_end;
-  accumulate(h, changes, true);
-}
-
-/* The bin of a quantile of the losses above zero. */
-static int quantile_bin(const struct msift_history *h, double quantile)
-{
-  uint64_t zeros = h->below[MSIFT_BIN_BELOW], others = h->below[MSIFT_BINS] - zeros;
-  uint64_t rank = zeros + (uint64_t)(quantile * (double)others);
-  int low = MSIFT_BIN_BELOW, high = MSIFT_BIN_ABOVE;
+  int64_t low = 0, high = (int64_t)h->total;
 
   while (low < high) {
-    int middle = (low + high) / 2;
-    if (h->below[middle + 1] > rank)
-      high = middle;
-    else
+    int64_t middle = low + (high - low) / 2;
+    if (h->sorted[middle] < key || (equal && h->sorted[middle] == key))
       low = middle + 1;
+    else
+      high = middle;
   }
   return low;
 }
 
-static bool heavy(const struct msift_history *h, int bin)
+struct msift_place msift_history_bin_place(const struct msift_history *h, int bin)
 {
-  return (h->below[bin + 1] - h->below[bin]) * 100 > h->below[MSIFT_BINS];
+  double total = (double)h->total;
+
+  return (struct msift_place){(double)h->below[bin] / total, (double)h->below[bin + 1] / total};
 }
 
-static bool any_heavy(const struct msift_history *h)
+struct msift_place msift_history_place(const struct msift_history *h, uint32_t key)
 {
-  for (int b = MSIFT_BIN_BELOW; b < MSIFT_BINS; b++)
-    if (heavy(h, b))
-      return true;
-  return false;
+  double total = (double)h->total;
+
+  if (!h->exact)
+    return msift_history_bin_place(h, msift_bin(&h->bins, key));
+  return (struct msift_place){(double)count_below(h, key, false) / total, (double)count_below(h, key, true) / total};
 }
 
-/* The bins that hold all but 0.1 % of the losses above zero. A few outside of the scale do not count: where in the wide
- * bins at its ends they lie is not known. */
-static void span(const struct msift_history *h, int *low, int *high)
+int64_t msift_history_words(const struct msift_history *h, int64_t places)
 {
-  *low = quantile_bin(h, 0.0005);
-  *high = quantile_bin(h, 0.9995);
-  if (*low == MSIFT_BIN_BELOW && !heavy(h, MSIFT_BIN_BELOW))
-    *low = MSIFT_BIN_FIRST;
-  if (*high == MSIFT_BIN_ABOVE && !heavy(h, MSIFT_BIN_ABOVE))
-    *high = MSIFT_BIN_ABOVE - 1;
+  return h->groups + (h->exact ? places : h->refitting ? h->next.n : h->bins.n);
 }
 
-/* The finest scale that covers some bins, which lie in its middle. Losses of a narrow cluster drift out of it as
- * training goes on: it gets as much room below and above. */
-static struct msift_scale scale_over(const struct msift_scale *scale, int low, int high)
+int64_t msift_history_most_words(int64_t places, bool exact, int64_t groups)
 {
-  int64_t begin = bin_key(scale, low), end = bin_key(scale, high + 1), keys = end - begin;
-  struct msift_scale finer = {.shift = 0};
-
-  keys = keys < octave ? 3 * keys : keys;
-  while (keys >> finer.shift > INNER)
-    finer.shift++;
-  begin = (begin + end) / 2 - (INT64_C(1) << finer.shift) * (INNER / 2);
-  finer.base = begin > 1 ? (uint32_t)begin : 1;
-  return finer;
+  return groups + (exact ? places : MSIFT_BINS_MAX);
 }
 
-bool msift_history_zoom(const struct msift_history *h, struct msift_scale *finer)
+static mpisift_status reserve_sorted(struct msift_history *h, struct msift_memory *memory, struct msift_error *error,
+                                     int64_t n)
 {
-  bool near_the_ends;
-  int low, high;
-
-  if (!msift_history_full(h) || h->end - h->zoomed_at < h->length)
-    return false;
-  if (h->below[MSIFT_BINS] == h->below[MSIFT_BIN_BELOW])
-    return false; /* zeros only: any scale will do */
-  span(h, &low, &high);
-  *finer = scale_over(&h->scale, low, high);
-  near_the_ends = low < MSIFT_BIN_FIRST + NEAR || high >= MSIFT_BIN_ABOVE - NEAR;
-  if (near_the_ends)
-    return finer->base != h->scale.base || finer->shift != h->scale.shift;
-  return finer->shift < h->scale.shift && any_heavy(h);
+  if (n <= h->sorted_capacity)
+    return MPISIFT_OK;
+  MSIFT_TRY(msift_resize(memory, error, &h->sorted, n + n / 2, sizeof *h->sorted));
+  MSIFT_TRY(msift_resize(memory, error, &h->merged, n + n / 2, sizeof *h->merged));
+  MSIFT_TRY(msift_resize(memory, error, &h->changes, n + n / 2, sizeof *h->changes));
+  h->sorted_capacity = n + n / 2;
+  return MPISIFT_OK;
 }
 
-void msift_history_recount(const struct msift_history *h, const struct msift_scale *scale, uint32_t *counts)
+mpisift_status msift_history_reserve(struct msift_history *h, struct msift_memory *memory, struct msift_error *error,
+                                     struct msift_history_round round, int64_t n)
 {
-  for (int64_t i = 0; i < h->seen.n; i++)
-    counts[msift_scale_bin(scale, seen_at(h, i)->loss)]++;
+  MSIFT_TRY(msift_ring_reserve(&h->seen, memory, error, n));
+  if (!h->exact)
+    return MPISIFT_OK;
+  MSIFT_TRY(msift_ring_reserve(&h->window, memory, error, round.places));
+  return reserve_sorted(h, memory, error, h->window.n + round.places);
 }
 
-void msift_history_rescale(struct msift_history *h, const struct msift_scale *scale, const uint32_t *counts)
+static const struct msift_seen *seen_at(const struct msift_ring *ring, int64_t i)
 {
-  h->scale = *scale;
-  h->zoomed_at = h->end;
-  accumulate(h, counts, false);
+  return msift_ring_at(ring, i);
+}
+
+/* Losses at the head of a ring that leave the window: orders ascend. */
+static int64_t expired(const struct msift_ring *ring, int64_t oldest)
+{
+  int64_t low = 0, high = ring->n;
+
+  while (low < high) {
+    int64_t middle = low + (high - low) / 2;
+    if (seen_at(ring, middle)->order < oldest)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+/* Add `change` to the word of the bin of each of n losses of the window. */
+static void count_bins(const struct msift_history *h, const struct msift_bins *bins, int64_t begin, int64_t end,
+                       uint32_t change, uint32_t *words)
+{
+  for (int64_t i = begin, run; i < end; i += run) {
+    const struct msift_seen *seen = seen_at(&h->seen, i);
+
+    run = msift_ring_run(&h->seen, i, end - i);
+    for (int64_t k = 0; k < run; k++)
+      words[msift_bin(bins, seen[k].key)] += change;
+  }
+}
+
+void msift_history_begin(struct msift_history *h, struct msift_history_round round, uint32_t *words)
+{
+  int64_t gone = expired(&h->seen, msift_history_oldest(h, round));
+
+  h->staged = 0;
+  for (int64_t i = 0; i < gone && h->groups > 0; i++)
+    words[seen_at(&h->seen, i)->group]--;
+  if (h->refitting)
+    count_bins(h, &h->next, gone, h->seen.n, 1, words + h->groups);
+  else if (!h->exact)
+    count_bins(h, &h->bins, 0, gone, UINT32_MAX, words + h->groups);
+}
+
+static int64_t signed_word(uint32_t word)
+{
+  return (int32_t)word;
+}
+
+/* Take over counts, or changes of counts; returns the most losses that one bin of several keys holds. */
+static uint64_t accumulate(struct msift_history *h, const uint32_t *words, bool changes)
+{
+  uint64_t before = 0, total = 0, crowd = 0;
+
+  for (int b = 0; b < h->bins.n; b++) {
+    uint64_t count = changes ? h->below[b + 1] - before + (uint64_t)signed_word(words[b]) : words[b];
+
+    before = h->below[b + 1];
+    total += count;
+    h->below[b + 1] = total;
+    if (count > crowd && msift_bin_splits(&h->bins, b))
+      crowd = count;
+  }
+  h->total = total;
+  return crowd;
+}
+
+static void commit_counts(struct msift_history *h, const uint32_t *words)
+{
+  uint64_t crowd, most;
+
+  if (h->refitting) {
+    h->bins = h->next;
+    h->refits++;
+  }
+  crowd = accumulate(h, words, !h->refitting);
+  most = h->total > SPLIT_SHARE ? h->total / SPLIT_SHARE : 1;
+  h->refitting = crowd > 2 * h->coarse * most;
+  if (h->refitting)
+    h->coarse = msift_bins_fit(&h->next, &h->bins, h->below, most) / most;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+  return x < y ? -1 : x > y;
+}
+
+/* Merge sorted keys that come into the sorted window, from which others go. */
+static void merge(struct msift_history *h, const uint32_t *come, int64_t n_come, const uint32_t *go, int64_t n_go)
+{
+  int64_t n = 0, c = 0, g = 0;
+  uint32_t *sorted = h->sorted;
+
+  for (int64_t i = 0; i < (int64_t)h->total; i++) {
+    if (g < n_go && go[g] == sorted[i]) {
+      g++;
+      continue;
+    }
+    while (c < n_come && come[c] < sorted[i])
+      h->merged[n++] = come[c++];
+    h->merged[n++] = sorted[i];
+  }
+  while (c < n_come)
+    h->merged[n++] = come[c++];
+  h->total = (uint64_t)n;
+  h->sorted = h->merged;
+  h->merged = sorted;
+}
+
+/* The words are the round's keys; 0 is no finite number's: there is no loss. */
+static void commit_keys(struct msift_history *h, struct msift_history_round round, const uint32_t *words)
+{
+  int64_t oldest = msift_history_oldest(h, round), gone = expired(&h->window, oldest), n_come = 0;
+  uint32_t *go = h->changes, *come = h->changes + gone;
+
+  for (int64_t i = 0; i < gone; i++)
+    go[i] = seen_at(&h->window, i)->key;
+  msift_ring_pop(&h->window, gone);
+  for (int64_t place = 0; place < round.places; place++) {
+    struct msift_seen seen = {.order = msift_history_order(h, round, place), .key = words[place]};
+
+    if (seen.key == 0 || seen.order < oldest)
+      continue;
+    memcpy(msift_ring_push(&h->window), &seen, sizeof seen);
+    come[n_come++] = seen.key;
+  }
+  qsort(go, (size_t)gone, sizeof *go, compare_keys);
+  qsort(come, (size_t)n_come, sizeof *come, compare_keys);
+  merge(h, come, n_come, go, gone);
+}
+
+void msift_history_commit(struct msift_history *h, struct msift_history_round round, const uint32_t *words)
+{
+  h->seen.n += h->staged;
+  h->staged = 0;
+  msift_ring_pop(&h->seen, expired(&h->seen, msift_history_oldest(h, round)));
+  for (int64_t g = 0; g < h->groups; g++)
+    h->in_group[g] += (uint64_t)signed_word(words[g]);
+  if (h->exact)
+    commit_keys(h, round, words + h->groups);
+  else
+    commit_counts(h, words + h->groups);
+  h->end += round.expected;
 }

@@ -1,39 +1,53 @@
-/* The global loss history: an integer histogram over the bit patterns of non-negative floats.
+/* The global loss history: how many of the last losses of all ranks lie below a loss.
  *
- * A float's bits, read as an integer, grow with the float, so bins are equal on every machine and need no logarithm.
- * The histogram starts with 64 bins an octave over 2^-40 to 2^24 and zooms in where a bin holds too much of the window.
- * Counts are global and identical on all ranks; the raw losses of the window stay on the rank that scored them. */
+ * Counts by bins (see bins.h) are global and identical on all ranks; the losses of the window stay on the rank that
+ * scored them. Where losses crowd in a bin, the bins are fitted to them: ranks then send counts of the whole window in
+ * place of changes, so that this takes no message of its own. An exact history sends the losses themselves, and every
+ * rank holds all of the window. What is recorded need not be a loss; negative values have their places too. */
 #ifndef MSIFT_CORE_HISTORY_H
 #define MSIFT_CORE_HISTORY_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "base/ring.h"
-
-/* Bins in the order of losses: zero, what lies between zero and the scale, 4096 of the scale, what lies above it. */
-enum { MSIFT_BIN_ZERO, MSIFT_BIN_BELOW, MSIFT_BIN_FIRST, MSIFT_BIN_ABOVE = MSIFT_BIN_FIRST + 4096, MSIFT_BINS };
-
-struct msift_scale {
-  uint32_t base; /* key of the lower edge of the first bin of the scale */
-  int shift;     /* keys a bin, as a power of two */
-};
+#include "core/bins.h"
 
 struct msift_seen {
-  int64_t order; /* place in the sequence of all scored candidates */
-  float loss;
+  int64_t order; /* place in the sequence of all scored candidates, ascending */
+  uint32_t key;  /* of the loss */
+  int32_t group; /* class; 0 where there are none */
 };
 
 struct msift_history {
-  int64_t length;    /* the window: so many scored candidates */
-  int64_t end;       /* candidates scored so far, of all ranks */
-  int64_t zoomed_at; /* `end` at the last zoom */
-  struct msift_scale scale;
-  uint64_t below[MSIFT_BINS + 1]; /* losses of the window in bins before b; below[MSIFT_BINS] is their total */
-  struct msift_ring seen;         /* of msift_seen: this rank's losses of the window, ascending in order */
+  int64_t length; /* the window: so many scored candidates */
+  int64_t end;    /* candidates scored so far, of all ranks */
+  uint64_t total; /* losses in the window; bad ones are not in it */
+  int64_t groups, refits;
+  uint64_t *in_group;     /* [groups]: losses of the window by class */
+  struct msift_ring seen; /* of msift_seen: this rank's losses of the window, and behind them */
+  int64_t staged;         /* so many of the round under way */
+
+  struct msift_bins bins, next;
+  bool refitting;                     /* the next round counts by `next` */
+  uint64_t coarse;                    /* power of two: 1, or more where there are too few splits */
+  uint64_t below[MSIFT_BINS_MAX + 1]; /* losses of the window in bins before b */
+
+  bool exact;
+  struct msift_ring window; /* exact: of msift_seen: the window's losses of all ranks */
+  uint32_t *sorted;         /* exact: [total]: its keys, ascending; */
+  uint32_t *merged;         /* the same with the next round, */
+  uint32_t *changes;        /* and what comes and goes with that; all have sorted_capacity */
+  int64_t sorted_capacity;
 };
 
-void msift_history_init(struct msift_history *history, int64_t length);
+/* A round of the history: places [end, end + expected) for candidates that share `places` places of a round. They are
+ * as many where each has one; fewer in rounds of which a part stays empty, such as those of streams that have ended. */
+struct msift_history_round {
+  int64_t places, expected;
+};
+
+mpisift_status msift_history_init(struct msift_history *history, struct msift_memory *memory, struct msift_error *error,
+                                  int64_t length, bool exact, int64_t groups);
 void msift_history_destroy(struct msift_history *history, struct msift_memory *memory);
 
 static inline bool msift_history_full(const struct msift_history *history)
@@ -41,28 +55,56 @@ static inline bool msift_history_full(const struct msift_history *history)
   return history->end >= history->length;
 }
 
-/* The bin of a finite loss >= 0. */
-int msift_scale_bin(const struct msift_scale *scale, float loss);
-/* The smallest loss of a bin. */
-float msift_scale_edge(const struct msift_scale *scale, int bin);
+/* Shares of the window's losses below a key, and below or equal to it: to its bin, unless the history is exact. The
+ * history is not empty. */
+struct msift_place {
+  double low, high;
+};
+struct msift_place msift_history_place(const struct msift_history *history, uint32_t key);
+struct msift_place msift_history_bin_place(const struct msift_history *history, int bin);
 
-/* Add to changes[MSIFT_BINS] what this rank's n new losses, and the expiry of its old ones, change when `end` becomes
- * new_end. Sums of the changes of all ranks, modulo 2^32, go to msift_history_commit(). */
-void msift_history_changes(const struct msift_history *history, const struct msift_seen *added, int64_t n,
-                           int64_t new_end, uint32_t *changes);
+/* The order of the candidate at a place of a round. */
+static inline int64_t msift_history_order(const struct msift_history *history, struct msift_history_round round,
+                                          int64_t place)
+{
+  return history->end + (round.expected == round.places ? place : place * round.expected / round.places);
+}
 
-/* Take over the global changes and this rank's new losses, for which room was reserved in `seen`. */
-void msift_history_commit(struct msift_history *history, const struct msift_seen *added, int64_t n, int64_t new_end,
-                          const uint32_t *changes);
+/* The first order that is in the window after a round. */
+static inline int64_t msift_history_oldest(const struct msift_history *history, struct msift_history_round round)
+{
+  return history->end + round.expected - history->length;
+}
 
-/* Whether another scale would serve better: finer, where a bin holds more than 1 % of the window, or centred, where the
- * losses come near an end of the scale. At most once a turnover of the window. */
-bool msift_history_zoom(const struct msift_history *history, struct msift_scale *finer);
+/* Words of the changes of a round, and the most there can be. */
+int64_t msift_history_words(const struct msift_history *history, int64_t places);
+int64_t msift_history_most_words(int64_t places, bool exact, int64_t groups);
 
-/* Add this rank's losses of the window, by another scale, to counts[MSIFT_BINS]. */
-void msift_history_recount(const struct msift_history *history, const struct msift_scale *scale, uint32_t *counts);
+/* Make room for a commit of n losses of this rank. */
+mpisift_status msift_history_reserve(struct msift_history *history, struct msift_memory *memory,
+                                     struct msift_error *error, struct msift_history_round round, int64_t n);
 
-/* Take over a scale and the global counts by it. */
-void msift_history_rescale(struct msift_history *history, const struct msift_scale *scale, const uint32_t *counts);
+/* The changes of a round, in words that are zero at first: what its passing takes from the window, or where bins are
+ * refitted what it leaves there, and then what each of this rank's candidates adds, in ascending order. Sums of the
+ * words of all ranks, modulo 2^32, go to msift_history_commit(); until then a round may begin again. */
+void msift_history_begin(struct msift_history *history, struct msift_history_round round, uint32_t *words);
+
+/* seen: of a candidate at `place` of the round, in `bin`, which does not matter to an exact history. There is room. */
+static inline void msift_history_add(struct msift_history *history, struct msift_history_round round,
+                                     struct msift_seen seen, int64_t place, int bin, uint32_t *words)
+{
+  *(struct msift_seen *)msift_ring_at(&history->seen, history->seen.n + history->staged++) = seen;
+  if (history->exact)
+    words[history->groups + place] = seen.key;
+  if (seen.order < msift_history_oldest(history, round))
+    return; /* of a round longer than the window */
+  if (history->groups > 0)
+    words[seen.group]++;
+  if (!history->exact)
+    words[history->groups + (history->refitting ? msift_bin(&history->next, seen.key) : bin)]++;
+}
+
+/* Take over the global changes, and what this rank has added. */
+void msift_history_commit(struct msift_history *history, struct msift_history_round round, const uint32_t *words);
 
 #endif

@@ -14,7 +14,7 @@
 #include "core/random.h"
 #include "testing.h"
 
-enum { FIELDS = 2, WIDTH = 3 };
+enum { FIELDS = 2, WIDTH = 3, WORLD_GROUPS = 5 };
 
 /* A sample as the oracle expects it in a batch. */
 struct sample {
@@ -35,6 +35,7 @@ struct world {
   int ranks;       /* replicas */
   int64_t bad_mod; /* ids divisible by it have a NaN loss; 0: none */
   int flat;        /* all losses are equal */
+  int narrow;      /* reference losses are float32, not float64 */
 };
 
 static inline float world_loss(const struct world *w, int64_t id, int64_t epoch)
@@ -44,6 +45,43 @@ static inline float world_loss(const struct world *w, int64_t id, int64_t epoch)
   if (w->bad_mod > 0 && id % w->bad_mod == 0)
     return NAN;
   return w->flat ? 1.0f : expf(4 * (float)((double)(bits >> 11) * 0x1p-53) - 2);
+}
+
+/* The other scores. */
+static inline double unit(int64_t id, int64_t epoch, int use)
+{
+  return (double)(msift_mix((uint64_t)id * 31 + (uint64_t)epoch * 7 + (uint64_t)use) >> 11) * 0x1p-53;
+}
+
+static inline float world_bound(int64_t id, int64_t epoch)
+{
+  return (float)(2 * unit(id, epoch, 1));
+}
+
+static inline float world_confidence(int64_t id, int64_t epoch)
+{
+  return (float)unit(id, epoch, 2);
+}
+
+static inline double world_reference(const struct world *w, int64_t id)
+{
+  return w->narrow ? (double)(float)(3 * unit(id, 0, 3)) : 3 * unit(id, 0, 3);
+}
+
+/* What a policy goes by. */
+static inline float world_measure(const struct world *w, const struct msift_policy *policy, int64_t id, int64_t epoch,
+                                  float loss)
+{
+  switch (policy->measure) {
+  case MSIFT_MEASURE_BOUND:
+    return isfinite(loss) ? world_bound(id, epoch) : NAN;
+  case MSIFT_MEASURE_UNCERTAINTY:
+    return isfinite(loss) ? (float)(1 - (double)world_confidence(id, epoch)) : NAN;
+  case MSIFT_MEASURE_REDUCIBLE:
+    return isfinite(loss) ? (float)((double)loss - world_reference(w, id)) : NAN;
+  default:
+    return loss;
+  }
 }
 
 static inline float field_value(int64_t id, int k)
@@ -69,8 +107,15 @@ static inline int world_read(void *user, int64_t n, const int64_t *ids, void *co
 
 static inline int world_score(void *user, const mpisift_batch *candidates, const mpisift_scores *scores)
 {
-  for (int64_t i = 0; i < candidates->n; i++)
+  for (int64_t i = 0; i < candidates->n; i++) {
     scores->loss[i] = i < candidates->valid ? world_loss(user, candidates->ids[i], candidates->epoch) : NAN;
+    if (scores->bound != NULL)
+      scores->bound[i] = world_bound(candidates->ids[i], candidates->epoch);
+    if (scores->confidence != NULL)
+      scores->confidence[i] = world_confidence(candidates->ids[i], candidates->epoch);
+    if (scores->group != NULL)
+      scores->group[i] = (int32_t)(candidates->ids[i] % WORLD_GROUPS);
+  }
   return 0;
 }
 
@@ -129,22 +174,31 @@ static inline void oracle_round(const struct world *w, struct oracle *o, struct 
                                 const struct msift_order *order, int64_t lanes, int64_t begin, int64_t end, int scored,
                                 int sifting)
 {
-  uint32_t changes[MSIFT_BINS] = {0};
-  struct msift_seen *seen = calloc((size_t)(end - begin), sizeof *seen);
-  int64_t n_seen = 0;
+  const struct msift_history_round round = {end - begin, end - begin};
+  uint32_t *words = calloc((size_t)msift_history_words(&d->history, end - begin), sizeof *words);
 
+  if (scored) {
+    msift_history_reserve(&d->history, &d->memory, &d->error, round, end - begin);
+    msift_history_begin(&d->history, round, words);
+  }
   for (int64_t q = begin; q < end; q++) {
     struct sample s = {.id = msift_order_id(order, q), .epoch = order->epoch, .rank = (int)(q % lanes % w->ranks)};
+    struct msift_candidate candidate = {.id = s.id, .group = (int32_t)(s.id % WORLD_GROUPS)};
     struct msift_verdict verdict;
 
     s.loss = scored ? world_loss(w, s.id, s.epoch) : NAN;
+    candidate.value = world_measure(w, d->decider.policy, s.id, s.epoch, s.loss);
     if (scored && !isfinite(s.loss)) {
       o->rejected++;
       continue;
     }
-    if (scored)
-      seen[n_seen++] = (struct msift_seen){d->history.end + q - begin, s.loss};
-    verdict = sifting ? msift_decide(&d->decider, s.loss, s.id, s.epoch) : msift_accept_all();
+    if (scored) {
+      msift_candidate_find(&candidate, &d->history);
+      msift_history_add(&d->history, round,
+                        (struct msift_seen){d->history.end + q - begin, candidate.key, candidate.group}, q - begin,
+                        candidate.bin, words);
+    }
+    verdict = sifting ? msift_decide(&d->decider, &candidate, s.epoch) : msift_accept_all();
     s.probability = msift_probability(verdict.threshold);
     s.weight = verdict.weight;
     o->outliers += verdict.outlier;
@@ -153,21 +207,10 @@ static inline void oracle_round(const struct world *w, struct oracle *o, struct 
   }
   o->candidates += end - begin;
   if (scored) {
-    struct msift_scale scale;
-    int64_t new_end = d->history.end + end - begin;
-
     o->scored += end - begin;
-    msift_history_changes(&d->history, seen, n_seen, new_end, changes);
-    msift_ring_reserve(&d->history.seen, &d->memory, &d->error, n_seen);
-    msift_history_commit(&d->history, seen, n_seen, new_end, changes);
-    if (msift_history_zoom(&d->history, &scale)) {
-      memset(changes, 0, sizeof changes);
-      msift_history_recount(&d->history, &scale, changes);
-      msift_history_rescale(&d->history, &scale, changes);
-    }
-    msift_decider_refresh(&d->decider);
+    msift_history_commit(&d->history, round, words);
   }
-  free(seen);
+  free(words);
 }
 
 static inline void oracle_cut(struct oracle *o, int64_t end, int64_t epoch)
@@ -180,7 +223,24 @@ static inline int64_t last_cut(const struct oracle *o)
   return o->cuts.n == 0 ? 0 : o->cuts.at[o->cuts.n - 1].id;
 }
 
-/* batches: stop after so many (endless runs); lanes: as the loader derives them. */
+/* The share that the last epoch kept, in which enough candidates came to tell; 0: unknown. */
+static inline double oracle_last_share(const mpisift_config *c, double last, int64_t kept, int64_t sifted)
+{
+  if (sifted < c->global_batch_size)
+    return last;
+  return c->schedule.shape == MPISIFT_CONSTANT ? (double)kept / (double)sifted : 0;
+}
+
+/* The round size that keeps a batch, by the share of an epoch before or else the policy. */
+static inline int64_t oracle_round_size(const struct world *w, struct deciding *d, int64_t epoch, double last)
+{
+  const mpisift_config *c = &w->config;
+
+  msift_decider_refresh(&d->decider, (double)epoch / (double)c->epochs, last);
+  return c->global_batch_size * (int64_t)fmin(128, floor(1 / d->decider.share + 0.5));
+}
+
+/* Runs so many epochs. Lanes as the loader derives them. */
 static inline struct oracle oracle_run(const struct world *w, int64_t epochs)
 {
   const mpisift_config *c = &w->config;
@@ -188,15 +248,17 @@ static inline struct oracle oracle_run(const struct world *w, int64_t epochs)
   struct deciding *d = calloc(1, sizeof *d);
   const struct msift_policy *policy = msift_policy_find(c->policy, &d->error);
   int64_t batch = c->global_batch_size, lanes = c->lanes > 0 ? c->lanes : 240, kept = 0, sifted = 0;
+  double last = 0;
 
   lanes = lanes < w->n ? lanes : w->n;
-  msift_history_init(&d->history, c->loss_history_length);
+  msift_history_init(&d->history, &d->memory, &d->error, c->loss_history_length, c->exact_history, c->groups);
   msift_decider_init(&d->decider, policy, c, &d->history);
   for (int64_t e = 0; e < epochs; e++) {
     struct msift_order order = msift_order_make(w->n, w->block, lanes, c->window, c->shuffle, c->seed, e);
-    double keep = sifted >= batch && kept > 0 ? (double)kept / (double)sifted : policy->keep(c);
-    int64_t size = (int64_t)fmin(128.0 * (double)batch, ceil((double)batch / keep)), before = o.cuts.n;
+    int64_t size, before = o.cuts.n;
 
+    last = oracle_last_share(c, last, kept, sifted);
+    size = oracle_round_size(w, d, e, last);
     kept = sifted = 0;
     for (int64_t begin = 0, end; begin < w->n; begin = end) {
       int64_t formed = c->repeat_delay_per_epoch ? o.cuts.n - before : o.cuts.n, had = o.accepted.n;
@@ -205,12 +267,15 @@ static inline struct oracle oracle_run(const struct world *w, int64_t epochs)
                    (c->full_data_tail > 0 &&
                     ((double)e + (double)begin / (double)w->n) / (double)c->epochs >= 1 - c->full_data_tail);
       int full = msift_history_full(&d->history);
-      int sifting = delay == 0 && !paused && (!policy->scored || full);
+      int scores = msift_policy_scored(policy), sifting = delay == 0 && !paused && (!scores || full);
       int filling = delay > 0 ? delay <= (c->loss_history_length + batch - 1) / batch : !full;
-      int scored = policy->scored && (sifting || filling);
+      int scored = scores && (sifting || filling);
+      double share = sifted >= batch && kept > 0 ? (double)kept / (double)sifted : last;
 
       end = begin + (sifting ? size : batch);
       end = end < w->n ? end : w->n;
+      if (sifting)
+        msift_decider_refresh(&d->decider, ((double)e + (double)begin / (double)w->n) / (double)c->epochs, share);
       oracle_round(w, &o, d, &order, lanes, begin, end, scored, sifting);
       if (sifting) {
         sifted += end - begin;
@@ -227,7 +292,7 @@ static inline struct oracle oracle_run(const struct world *w, int64_t epochs)
     }
   }
   o.carried = o.accepted.n - last_cut(&o);
-  msift_ring_destroy(&d->history.seen, &d->memory);
+  msift_history_destroy(&d->history, &d->memory);
   free(d);
   return o;
 }

@@ -283,9 +283,12 @@ static void destroyed_in_flight(void)
     for (int steps = 0; steps < 14; steps++)
       for (int depth = 0; depth <= 1; depth++) {
         struct faulty f = faulty_make(depth);
-        mpisift_loader *loader = open_faulty(&f);
+        mpisift_loader *loader;
         mpisift_batch batch;
 
+        f.w.config.beta = 1.6; /* rounds of three batches, of which more than one is kept: at times one waits */
+        f.w.config.loss_history_length = 50;
+        loader = open_faulty(&f);
         f.rank = steps % test_size;
         f.fail_step = failing == 1 ? steps - 1 : -1;
         f.fail_read = failing == 2 ? steps : -1;

@@ -51,7 +51,24 @@ SPOIL(tail_endless, w->config.full_data_tail = 0.1; w->config.epochs = 0)
 SPOIL(coverage_negative, w->config.coverage_epochs = -1)
 SPOIL(outliers_nan, w->config.outlier_share = NAN)
 SPOIL(floor_above_one, w->config.floor = 1.1)
-SPOIL(weights_not_applied, w->config.unbiased_weights = true)
+SPOIL(weights_not_applied, w->config.weights = MPISIFT_WEIGHTS_UNBIASED)
+SPOIL(weights_unknown, w->config.weights = (mpisift_weights)7)
+SPOIL(importance_unweighted, w->config.policy = "importance")
+SPOIL(schedule_shape, w->config.schedule.shape = (mpisift_shape)9)
+SPOIL(schedule_empty, w->config.schedule.shape = MPISIFT_LINEAR)
+SPOIL(schedule_order, w->config.schedule = ((mpisift_schedule){MPISIFT_STEPS, 2, {0.5, 0.5}, {1, 2}}))
+SPOIL(schedule_value, w->config.schedule = ((mpisift_schedule){MPISIFT_STEPS, 2, {0.2, 0.5}, {1, -2}}))
+SPOIL(schedule_of_nothing, w->config.policy = "all";
+      w->config.schedule = ((mpisift_schedule){MPISIFT_STEPS, 1, {0.2}, {1}}))
+SPOIL(schedule_endless, w->config.epochs = 0; w->config.schedule = ((mpisift_schedule){MPISIFT_STEPS, 1, {0.2}, {1}}))
+SPOIL(floor_without_groups, w->config.class_floor = 0.1)
+SPOIL(floor_too_high, w->config.class_floor = 0.3; w->config.groups = 4)
+SPOIL(groups_without_floor, w->config.groups = 4)
+SPOIL(floor_of_random, w->config.policy = "random"; w->config.class_floor = 0.1; w->config.groups = 4)
+SPOIL(reference_missing, w->config.policy = "reducible")
+SPOIL(reference_of_integers, w->config.policy = "reducible"; w->config.reference_field = "y")
+SPOIL(reference_of_vectors, w->config.policy = "reducible_top"; w->config.reference_field = "x")
+SPOIL(reference_null, w->config.policy = "reducible"; w->config.reference_field = NULL)
 SPOIL(clip_below_one, w->config.weight_clip = 0.5)
 SPOIL(depth_two, w->config.pipeline_depth = 2)
 SPOIL(end_unknown, w->config.end_of_epoch = (mpisift_end)9)
@@ -105,6 +122,22 @@ static const struct bad bads[] = {
     {"outliers NaN", outliers_nan, MPISIFT_ERR_ARG, "config.outlier_share is nan"},
     {"floor above 1", floor_above_one, MPISIFT_ERR_ARG, "config.floor is 1.1"},
     {"weights not applied", weights_not_applied, MPISIFT_ERR_ARG, "set weights_applied"},
+    {"unknown weights", weights_unknown, MPISIFT_ERR_ARG, "config.weights is 7"},
+    {"importance without weights", importance_unweighted, MPISIFT_ERR_ARG, "importance gives weights"},
+    {"unknown shape", schedule_shape, MPISIFT_ERR_ARG, "config.schedule.shape is 9"},
+    {"schedule without points", schedule_empty, MPISIFT_ERR_ARG, "config.schedule.n is 0"},
+    {"points out of order", schedule_order, MPISIFT_ERR_ARG, "config.schedule.at[1] is 0.5"},
+    {"bad value of a schedule", schedule_value, MPISIFT_ERR_ARG, "config.schedule.value[1]: config.beta is -2"},
+    {"schedule of nothing", schedule_of_nothing, MPISIFT_ERR_ARG, "policy all has neither"},
+    {"endless schedule", schedule_endless, MPISIFT_ERR_ARG, "config.schedule needs"},
+    {"class floor without groups", floor_without_groups, MPISIFT_ERR_ARG, "config.groups 0"},
+    {"class floor too high", floor_too_high, MPISIFT_ERR_ARG, "config.class_floor is 0.3"},
+    {"groups without floor", groups_without_floor, MPISIFT_ERR_ARG, "config.groups is 4"},
+    {"class floor of random", floor_of_random, MPISIFT_ERR_ARG, "config.class_floor needs"},
+    {"no reference field", reference_missing, MPISIFT_ERR_ARG, "needs the field 'reference_loss'"},
+    {"reference of integers", reference_of_integers, MPISIFT_ERR_ARG, "field 'y'"},
+    {"reference of vectors", reference_of_vectors, MPISIFT_ERR_ARG, "field 'x'"},
+    {"reference NULL", reference_null, MPISIFT_ERR_ARG, "config.reference_field is NULL"},
     {"clip below 1", clip_below_one, MPISIFT_ERR_ARG, "config.weight_clip is 0.5"},
     {"depth 2", depth_two, MPISIFT_ERR_ARG, "config.pipeline_depth is 2"},
     {"unknown end", end_unknown, MPISIFT_ERR_ARG, "config.end_of_epoch is 9"},

@@ -70,7 +70,7 @@ bytes() {
 
 # npy FILE DESCR SHAPE HEX...: a NumPy file, version 1, without its usual padding.
 npy() {
-  file=$1 head="{'descr': '$2', 'fortran_order': False, 'shape': ($3), }"
+  npy=$1 head="{'descr': '$2', 'fortran_order': False, 'shape': ($3), }"
   shift 3
   {
     bytes 93
@@ -78,7 +78,7 @@ npy() {
     bytes 01 00 "$(printf %02x ${#head})" 00
     printf %s "$head"
     bytes "$@"
-  } >"$file"
+  } >"$npy"
 }
 
 finish() {

@@ -77,4 +77,61 @@ static inline float draw_equal(struct draw *d)
   return 6.9077553F;
 }
 
+static inline float draw_zero(struct draw *d)
+{
+  (void)d;
+  return 0;
+}
+
+/* Losses of an untrained model lie about the logarithm of the number of its classes. */
+static inline float draw_high_cluster(struct draw *d)
+{
+  return (float)(6.91 + 0.1 * draw_normal(d));
+}
+
+static inline float draw_low_cluster(struct draw *d)
+{
+  return (float)(2.30 + 0.02 * draw_normal(d));
+}
+
+static inline float draw_narrow_cluster(struct draw *d)
+{
+  return (float)(2.30 + 0.0005 * draw_normal(d));
+}
+
+static inline float draw_cluster_and_tail(struct draw *d)
+{
+  return (float)(draw_unit(d) < 0.9 ? 2.30 + 1e-5 * draw_normal(d) : exp(6 * draw_normal(d)));
+}
+
+static inline float draw_signed(struct draw *d)
+{
+  return (float)draw_normal(d);
+}
+
+typedef float (*draw_fn)(struct draw *d);
+
+enum { DRAW_SHAPES = 14, DRAW_SIGNED = DRAW_SHAPES - 1 };
+
+/* All of the above. */
+static inline draw_fn draw_shape(int shape)
+{
+  static const draw_fn shapes[DRAW_SHAPES] = {draw_lognormal,
+                                              draw_exponential,
+                                              draw_bimodal,
+                                              draw_pareto,
+                                              draw_near_zero,
+                                              draw_zeros,
+                                              draw_ties,
+                                              draw_equal,
+                                              draw_zero,
+                                              draw_high_cluster,
+                                              draw_low_cluster,
+                                              draw_narrow_cluster,
+                                              draw_cluster_and_tail,
+                                              draw_signed};
+
+  return shapes[shape];
+}
+
 #endif

@@ -341,8 +341,45 @@ static void errors_are_cleared(void)
   close_context(ctx);
 }
 
-TEST_MAIN("losses", {"cross-entropy", cross_entropy}, {"many classes", many_classes}, {"large logits", large_logits},
-          {"tiny losses keep their order", tiny_losses_keep_their_order}, {"bad logits", bad_logits},
-          {"means over columns", means_over_columns}, {"tiny binary cross-entropy", tiny_bce},
-          {"labels out of range", labels_out_of_range}, {"wrong label types", wrong_label_types},
-          {"bad arguments", bad_arguments}, {"no rows", no_rows}, {"errors are cleared", errors_are_cleared})
+/* The other scores from one pass, against softmax in long double. */
+static void other_scores(void)
+{
+  enum { N = 500, MOST = 12 };
+  struct draw d = {UINT64_C(91)};
+  mpisift_ctx *ctx = open_context();
+
+  for (int i = 0; i < N; i++) {
+    float x[MOST], loss, bound, confidence, alone;
+    int64_t classes = 1 + draw_below(&d, MOST);
+    uint8_t label = (uint8_t)draw_below(&d, classes);
+    mpisift_scores all = {&loss, &bound, &confidence, NULL};
+    long double sum = 0, norm = 0, most = 0;
+    int32_t group = -1;
+
+    all.group = &group;
+    for (int64_t c = 0; c < classes; c++)
+      x[c] = (float)(draw_normal(&d) * (i % 3 == 0 ? 30 : 2));
+    for (int64_t c = 0; c < classes; c++)
+      sum += expl((long double)x[c]);
+    for (int64_t c = 0; c < classes; c++) {
+      long double p = expl((long double)x[c]) / sum, wrong = c == label ? 0 : p;
+
+      most = p > most ? p : most;
+      norm += wrong * wrong;
+    }
+    norm += powl(1 - expl((long double)x[label]) / sum, 2);
+    CU_ASSERT_EQUAL(mpisift_cross_entropy_scores(ctx, 1, classes, MOST, x, MPISIFT_U8, &label, &all), MPISIFT_OK);
+    CU_ASSERT_EQUAL(mpisift_cross_entropy(ctx, 1, classes, MOST, x, MPISIFT_U8, &label, &alone), MPISIFT_OK);
+    CU_ASSERT(loss == alone && group == label);
+    CU_ASSERT(fabsl(bound - sqrtl(norm)) <= 1e-6L);
+    CU_ASSERT(fabsl(confidence - most) <= 1e-6L);
+  }
+  close_context(ctx);
+}
+
+TEST_MAIN("losses", {"cross-entropy", cross_entropy}, {"other scores", other_scores}, {"many classes", many_classes},
+          {"large logits", large_logits}, {"tiny losses keep their order", tiny_losses_keep_their_order},
+          {"bad logits", bad_logits}, {"means over columns", means_over_columns},
+          {"tiny binary cross-entropy", tiny_bce}, {"labels out of range", labels_out_of_range},
+          {"wrong label types", wrong_label_types}, {"bad arguments", bad_arguments}, {"no rows", no_rows},
+          {"errors are cleared", errors_are_cleared})

@@ -12,19 +12,20 @@ static mpisift_status check(const mpisift_config *config, struct msift_error *er
   return MPISIFT_OK;
 }
 
-static double keep(const mpisift_config *config)
+static double keep(double beta)
 {
-  return 1 / (1 + config->beta);
+  return 1 / (1 + beta);
 }
 
-static double probability(const mpisift_config *config, float loss, double low, double high)
+static double probability(const struct msift_terms *terms, float value, struct msift_place q)
 {
-  double beta = config->beta;
+  double beta = terms->strength;
 
-  (void)loss;
-  if (high <= low)
-    return pow(low, beta);
-  return (pow(high, beta + 1) - pow(low, beta + 1)) / ((beta + 1) * (high - low));
+  (void)value;
+  if (q.high <= q.low)
+    return pow(q.low, beta);
+  return (pow(q.high, beta + 1) - pow(q.low, beta + 1)) / ((beta + 1) * (q.high - q.low));
 }
 
-const struct msift_policy msift_policy_relative = {"relative", true, false, check, keep, probability};
+const struct msift_rule msift_rule_relative = {
+    .strength = MSIFT_STRENGTH_BETA, .check = check, .keep = keep, .probability = probability};

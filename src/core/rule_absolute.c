@@ -12,17 +12,17 @@ static mpisift_status check(const mpisift_config *config, struct msift_error *er
   return MPISIFT_OK;
 }
 
-static double keep(const mpisift_config *config)
+static double keep(double strength)
 {
-  (void)config;
+  (void)strength;
   return 0.5;
 }
 
-static double probability(const mpisift_config *config, float loss, double low, double high)
+static double probability(const struct msift_terms *terms, float value, struct msift_place q)
 {
-  (void)low;
-  (void)high;
-  return (double)loss >= config->threshold;
+  (void)q;
+  return (double)value >= terms->config->threshold;
 }
 
-const struct msift_policy msift_policy_absolute = {"absolute", true, true, check, keep, probability};
+const struct msift_rule msift_rule_absolute = {
+    .by_value = true, .check = check, .keep = keep, .probability = probability};

@@ -1,0 +1,241 @@
+/* From scores to decisions, written into the words of the round's reduction: the history's changes, and the map of
+ * accepted positions. */
+#include <float.h>
+#include <math.h>
+
+#include "api/loader.h"
+
+enum { BLOCK = 256 };
+
+/* One bit a position where the position tells who holds it. Else a word: 0 where there is no candidate, or twice the
+ * holder's number, counted from 1, plus one if it is accepted. */
+int64_t msift_map_words(const mpisift_loader *l, int64_t positions)
+{
+  return l->positioned ? positions : (positions + 31) / 32;
+}
+
+static double reference_loss(const mpisift_loader *l, int64_t i)
+{
+  const void *values;
+
+  if (l->pushed)
+    return (double)l->candidates->references[l->stage.arrivals[i].candidate];
+  values = l->stage.data[l->reference];
+  return l->fields[l->reference].type == MPISIFT_F32 ? (double)((const float *)values)[i] : ((const double *)values)[i];
+}
+
+static bool in_range(float value, float most)
+{
+  return value >= 0 && value <= most; /* false for NaN */
+}
+
+static float finite_or_nan(float value)
+{
+  return isfinite(value) ? value : NAN;
+}
+
+/* What the policy goes by besides the loss; NAN where it is out of range. */
+static float other_score(const mpisift_loader *l, int64_t i)
+{
+  const struct msift_stage *s = &l->stage;
+
+  if (l->policy->measure == MSIFT_MEASURE_BOUND)
+    return in_range(s->more.bound[i], FLT_MAX) ? s->more.bound[i] : NAN;
+  if (l->policy->measure == MSIFT_MEASURE_UNCERTAINTY)
+    return in_range(s->more.confidence[i], 1) ? 1 - s->more.confidence[i] : NAN;
+  return finite_or_nan((float)((double)s->losses[i] - reference_loss(l, i)));
+}
+
+/* The measure of the policy; NAN where a score is no good. */
+static inline float measure(const mpisift_loader *l, int64_t i, float loss)
+{
+  if (!in_range(loss, FLT_MAX))
+    return NAN;
+  return l->policy->measure == MSIFT_MEASURE_LOSS ? loss : other_score(l, i);
+}
+
+/* Say which score of a row is no good. */
+static void record_flaw(mpisift_loader *l, int64_t i)
+{
+  struct msift_stage *s = &l->stage;
+  const char *name = "loss";
+  double value = (double)s->losses[i];
+  bool good_loss = in_range(s->losses[i], FLT_MAX);
+
+  if (good_loss && l->policy->measure == MSIFT_MEASURE_BOUND) {
+    name = "bound";
+    value = (double)s->more.bound[i];
+  } else if (good_loss && l->policy->measure == MSIFT_MEASURE_UNCERTAINTY) {
+    name = "confidence";
+    value = (double)s->more.confidence[i];
+  } else if (good_loss) {
+    name = "reference loss";
+    value = reference_loss(l, i);
+  }
+  msift_error_set(&s->bad, MPISIFT_ERR_DATA, "sample %lld has %s %g", (long long)s->ids[i], name, value);
+}
+
+/* The class of a candidate; a class out of range fails the round. */
+static int32_t group_of(mpisift_loader *l, int64_t i)
+{
+  const struct msift_stage *s = &l->stage;
+  int32_t group;
+
+  if (l->config.groups == 0)
+    return 0;
+  group = s->more.group[i];
+  if (group >= 0 && group < l->config.groups)
+    return group;
+  msift_error_set(&l->failure, MPISIFT_ERR_DATA, "sample %lld has group %d; config.groups is %lld",
+                  (long long)s->ids[i], (int)group, (long long)l->config.groups);
+  return 0;
+}
+
+/* Make candidates of rows, find their places in the history and add them to it. Returns whether all are good: what has
+ * bad scores is not. */
+static bool record(mpisift_loader *l, int64_t begin, int64_t n, struct msift_candidate *candidates, bool *good,
+                   uint32_t *changes)
+{
+  struct msift_history *history = &l->history;
+  struct msift_stage *s = &l->stage;
+  const struct msift_history_round round = s->round;
+  const int64_t *ids = s->ids + begin, *positions = s->positions + begin;
+  const float *losses = s->losses + begin;
+  int64_t bad = 0, first = s->begin;
+
+  for (int64_t i = 0; i < n; i++) {
+    struct msift_candidate *c = &candidates[i];
+    int64_t place = positions[i] - first;
+
+    *c = (struct msift_candidate){.id = ids[i], .value = measure(l, begin + i, losses[i])};
+    good[i] = !isnan(c->value);
+    if (!good[i]) {
+      record_flaw(l, begin + i);
+      bad++;
+      continue;
+    }
+    c->group = group_of(l, begin + i);
+    msift_candidate_find(c, history);
+    msift_history_add(history, round, (struct msift_seen){msift_history_order(history, round, place), c->key, c->group},
+                      place, c->bin, changes);
+  }
+  s->n_bad += bad;
+  return bad == 0;
+}
+
+static void name(const mpisift_loader *l, int64_t begin, int64_t n, struct msift_candidate *candidates)
+{
+  for (int64_t i = 0; i < n; i++) {
+    candidates[i] = (struct msift_candidate){.id = l->stage.ids[begin + i]};
+    l->stage.losses[begin + i] = NAN;
+  }
+}
+
+static void judge(mpisift_loader *l, int64_t begin, int64_t n, struct msift_verdict *verdicts, uint32_t *changes)
+{
+  struct msift_candidate candidates[BLOCK];
+  struct msift_stage *s = &l->stage;
+  bool good[BLOCK], all_good = true;
+
+  if (s->scored)
+    all_good = record(l, begin, n, candidates, good, changes);
+  else
+    name(l, begin, n, candidates);
+  if (s->sifting)
+    msift_decide_all(&l->decider, n, candidates, l->epoch, verdicts);
+  for (int64_t i = 0; i < n && !s->sifting; i++)
+    verdicts[i] = msift_accept_all();
+  for (int64_t i = 0; i < n && !all_good; i++)
+    if (!good[i])
+      verdicts[i] = (struct msift_verdict){.weight = 1};
+}
+
+static void accept(mpisift_loader *l, int64_t begin, int64_t n, const struct msift_verdict *verdicts)
+{
+  const philox2x32_key_t key = msift_accept_key(l->config.seed, l->epoch);
+  struct msift_stage *s = &l->stage;
+  int64_t accepted = 0, outliers = 0;
+
+  for (int64_t i = 0; i < n; i++) {
+    bool is_accepted = msift_accept_by(key, s->ids[begin + i], verdicts[i].threshold);
+
+    s->accepted[begin + i] = is_accepted;
+    s->chances[begin + i] = (struct msift_chance){msift_probability(verdicts[i].threshold), verdicts[i].weight};
+    accepted += is_accepted;
+    outliers += verdicts[i].outlier;
+  }
+  s->n_accepted += accepted;
+  s->n_outliers += outliers;
+}
+
+/* Positions ascend: bits gather in a word before it is written. */
+static void map_bits(const struct msift_stage *s, int64_t begin, int64_t end, uint32_t *map)
+{
+  int64_t at = (s->positions[begin] - s->begin) / 32;
+  uint32_t word = 0;
+
+  for (int64_t i = begin; i < end; i++) {
+    int64_t offset = s->positions[i] - s->begin;
+
+    if (offset / 32 != at) {
+      map[at] |= word;
+      at = offset / 32;
+      word = 0;
+    }
+    word |= (uint32_t)s->accepted[i] << offset % 32;
+  }
+  map[at] |= word;
+}
+
+static void map_rows(const mpisift_loader *l, int64_t begin, int64_t end, uint32_t *map)
+{
+  const struct msift_stage *s = &l->stage;
+  uint32_t rank = (uint32_t)l->ctx->team.rank + 1;
+
+  if (!l->positioned)
+    map_bits(s, begin, end, map);
+  for (int64_t i = begin; i < end && l->positioned; i++)
+    map[s->positions[i] - s->begin] += 2 * rank + s->accepted[i];
+}
+
+/* In blocks that stay in the cache. */
+static void decide_rows(mpisift_loader *l, uint32_t *changes, uint32_t *map)
+{
+  struct msift_verdict verdicts[BLOCK];
+  const struct msift_stage *s = &l->stage;
+
+  for (int64_t begin = 0, end; begin < s->filled; begin = end) {
+    end = begin + BLOCK < s->filled ? begin + BLOCK : s->filled;
+    judge(l, begin, end - begin, verdicts, changes);
+    accept(l, begin, end - begin, verdicts);
+    map_rows(l, begin, end, map);
+  }
+}
+
+/* The share of candidates kept so far in the epoch, or as long as too few have come to tell, in the last one; 0 if
+ * neither is known. */
+static double share_kept(const mpisift_loader *l)
+{
+  if (l->epoch_candidates < l->global_batch || l->epoch_accepted == 0)
+    return l->last_share;
+  return (double)l->epoch_accepted / (double)l->epoch_candidates;
+}
+
+void msift_stage_decide(mpisift_loader *l)
+{
+  struct msift_stage *s = &l->stage;
+  int64_t places = s->end - s->begin;
+  uint32_t *changes = l->reduction.words + MSIFT_HEADER_WORDS;
+  uint32_t *map = changes + (s->scored ? msift_history_words(&l->history, places) : 0);
+  double begin = msift_range_begin(l->ctx, "mpisift decide");
+
+  s->n_accepted = s->n_bad = s->n_outliers = 0;
+  msift_error_clear(&s->bad);
+  if (s->sifting)
+    msift_decider_refresh(&l->decider, mpisift_loader_fraction(l), share_kept(l));
+  if (s->scored)
+    msift_history_begin(&l->history, s->round, changes);
+  if (msift_team_leads(&l->ctx->team))
+    decide_rows(l, changes, map);
+  l->run.seconds[MSIFT_DECIDE] += msift_range_end(l->ctx) - begin;
+}
