@@ -14,8 +14,7 @@
 #include "tools/tool.h"
 
 static const benchmark *const benchmarks[] = {
-    &bench_exchange,
-    &bench_plan,
+    &bench_decide, &bench_exchange, &bench_history, &bench_plan, &bench_step,
 };
 
 enum { N_BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };

@@ -6,8 +6,11 @@ mpisift_SOURCES = \
 	src/tools/arm.h \
 	src/tools/bench.c \
 	src/tools/bench.h \
+	src/tools/bench_decide.c \
 	src/tools/bench_exchange.c \
+	src/tools/bench_history.c \
 	src/tools/bench_plan.c \
+	src/tools/bench_step.c \
 	src/tools/convert.c \
 	src/tools/csv.c \
 	src/tools/csv.h \

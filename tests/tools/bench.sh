@@ -82,6 +82,25 @@ for n in 1 2 3; do
     holds "$virtual virtual ranks" "\$1 > 0 && \$2 > 0 && \$2 < 1 && \$3 >= 1 && \$3 < $virtual" \
       ranks_${virtual}_plan_us ranks_${virtual}_moved_share ranks_${virtual}_messages
   done
+
+  bench $n decide --candidates 300 --small 20 --history 900 --rounds 7
+  for size in "" small_; do
+    holds "${size:-large_}rounds: times" '$1 > 0 && $2 > 0 && $3 > 0 && $4 > 0 && $5 > 0' ${size}us_per_round \
+      ${size}ns_per_candidate ${size}random_ns ${size}allreduce_us ${size}over_random
+    holds "${size:-large_}rounds: one collective" '$1 == 1 && $2 >= 1024 && $2 <= 40000' \
+      ${size}collectives_per_round ${size}bytes_per_round
+  done
+  holds "a candidate's part of a round" '$1 > 299 * $2 / 1000 && $1 < 301 * $2 / 1000' us_per_round ns_per_candidate
+
+  bench $n step --features 6 --hidden 5 --layers 1 --batch 4 --history 40 --steps 3 --pipeline-depth $((n % 2))
+  holds "parts of a step" '$1 > 0 && $2 > 0 && $3 >= 0 && $4 >= 0 && $5 >= 0 && $6 >= 0 && $7 > 0' \
+    step_us train_us decide_us reduce_us exchange_us skew_us bare_us
+done
+bench 2 history --queries 500 --window 512
+for name in lognormal exponential bimodal pareto near_zero zeros ties equal high_cluster low_cluster tight_cluster \
+  cluster_and_tail signed drift; do
+  holds "$name: places are right within 0.005" '$1 >= 0 && $1 <= 0.005 && $1 <= $3 && $2 >= 256' \
+    ${name}_max_rank_error ${name}_bins max_rank_error
 done
 bench 2 exchange --batch 2 --steps 1 --small 16 --large 24
 holds "of one turn, ratios are those of the times" \
@@ -100,7 +119,7 @@ same "no table beside it" "{ }" "$(sed -n '1p;$p' out.json | tr '\n' ' ' | sed '
 manual=$data/../../doc/mpisift.1
 ranks 2 --help >out 2>err
 result $? "--help"
-for name in exchange plan; do
+for name in decide exchange history plan step; do
   grep -q "^$name: " out
   result $? "help knows $name"
   ranks 1 $name --help >help 2>err

@@ -1,0 +1,243 @@
+/* mpisift bench step: where the time of a training step goes, of the demonstration trainer on data in memory. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/loader.h"
+#include "base/clock.h"
+#include "core/random.h"
+#include "tools/bench.h"
+#include "tools/mlp.h"
+#include "tools/tool.h"
+
+enum { FEATURES, HIDDEN, LAYERS, CLASSES, BATCH, BETA, HISTORY, DEPTH, STEPS };
+enum { ROWS = 4096 }; /* samples, which repeat */
+
+/* Parts of a step. */
+enum { STEP, TRAIN, READ, SCORE, SKEW, DECIDE, REDUCE, EXCHANGE, OWN, BARE, PARTS };
+
+typedef struct step_run {
+  bench_job *job;
+  mpisift_loader *loader;
+  mlp net;
+  float *x;
+  int32_t *labels;
+  float *losses;
+  double *seconds[PARTS], *ratios;
+  double skew; /* waited for peers after scoring, so far */
+  uint32_t *buffer;
+  int64_t steps;
+} step_run;
+
+static int read_rows(void *user, int64_t n, const int64_t *ids, void *const *dst)
+{
+  const step_run *run = user;
+  size_t features = (size_t)run->job->values[FEATURES];
+
+  for (int64_t i = 0; i < n; i++) {
+    memcpy((float *)dst[0] + (size_t)i * features, run->x + (size_t)(ids[i] % ROWS) * features,
+           features * sizeof *run->x);
+    ((int32_t *)dst[1])[i] = run->labels[ids[i] % ROWS];
+  }
+  return 0;
+}
+
+/* Peers that score more slowly are waited for here, and not in the library's reduction. */
+static int score(void *user, const mpisift_batch *candidates, const mpisift_scores *scores)
+{
+  step_run *run = user;
+  int classes = (int)run->job->values[CLASSES];
+  const float *logits = mlp_forward(&run->net, (int)candidates->valid, candidates->data[0]);
+  mpisift_status status = mpisift_cross_entropy(run->job->ctx, candidates->valid, classes, classes, logits, MPISIFT_I32,
+                                                candidates->data[1], scores->loss);
+  double begin = msift_seconds();
+
+  MPI_Barrier(run->job->comm);
+  run->skew += msift_seconds() - begin;
+  return status != MPISIFT_OK;
+}
+
+static bool allocate(step_run *run)
+{
+  const double *v = run->job->values;
+  int hidden[MLP_MAX_HIDDEN], rows = (int)(v[BATCH] * (1 + v[BETA]));
+  bool complete = true;
+
+  for (int l = 0; l < (int)v[LAYERS]; l++)
+    hidden[l] = (int)v[HIDDEN];
+  for (int p = 0; p < PARTS; p++) {
+    run->seconds[p] = calloc((size_t)run->steps, sizeof **run->seconds);
+    complete = complete && run->seconds[p];
+  }
+  run->ratios = malloc((size_t)run->steps * sizeof *run->ratios);
+  run->x = malloc(ROWS * (size_t)v[FEATURES] * sizeof *run->x);
+  run->labels = malloc(ROWS * sizeof *run->labels);
+  run->losses = malloc((size_t)rows * sizeof *run->losses);
+  return mlp_create(&run->net, (int)v[FEATURES], (int)v[LAYERS], hidden, (int)v[CLASSES], rows) && complete &&
+         run->ratios && run->x && run->labels && run->losses;
+}
+
+static void destroy(step_run *run)
+{
+  mpisift_loader_destroy(&run->loader);
+  mlp_destroy(&run->net);
+  for (int p = 0; p < PARTS; p++)
+    free(run->seconds[p]);
+  free(run->ratios);
+  free(run->x);
+  free(run->labels);
+  free(run->losses);
+  free(run->buffer);
+}
+
+static void draw_data(step_run *run)
+{
+  const philox4x32_key_t key = msift_random_key(1, MSIFT_STREAM_SAMPLE);
+  int64_t features = (int64_t)run->job->values[FEATURES];
+
+  for (int64_t i = 0; i < ROWS * features; i++)
+    run->x[i] = (float)((double)(msift_random_bits(key, 0, (uint64_t)i) >> 40) * 0x1p-24 - 0.5);
+  for (int64_t i = 0; i < ROWS; i++)
+    run->labels[i] = (int32_t)(msift_random_bits(key, 1, (uint64_t)i) % (uint64_t)run->job->values[CLASSES]);
+}
+
+static mpisift_status create_loader(step_run *run)
+{
+  const double *v = run->job->values;
+  const mpisift_field fields[] = {{"x", MPISIFT_F32, 1, {(int64_t)v[FEATURES]}}, {"y", MPISIFT_I32, 0, {0}}};
+  const mpisift_source source = {
+      .user = run, .n = INT64_C(1) << 40, .block = 1, .n_fields = 2, .fields = fields, .read = read_rows};
+  mpisift_config config;
+
+  mpisift_config_init(&config, sizeof config);
+  config.beta = v[BETA];
+  config.batch_size = (int64_t)v[BATCH];
+  config.score_batch_size = (int64_t)(v[BATCH] * (1 + v[BETA]));
+  config.loss_history_length = (int64_t)v[HISTORY];
+  config.pipeline_depth = (int)v[DEPTH];
+  return mpisift_loader_create(run->job->ctx, &config, &source, score, run, &run->loader);
+}
+
+static void train(step_run *run, const mpisift_batch *batch)
+{
+  const mlp_sgd sgd = {0.9, 0, 1};
+  mlp *net = &run->net;
+
+  mlp_forward(net, (int)batch->valid, batch->data[0]);
+  mlp_backward(net, (int)batch->valid, batch->data[0], batch->data[1], batch->weights, run->losses);
+  mpisift_loader_progress(run->loader);
+  MPI_Allreduce(MPI_IN_PLACE, net->grads, net->n_params + 1, MPI_FLOAT, MPI_SUM, run->job->comm);
+  mlp_update(net, &sgd, 0.01, (double)batch->global_n);
+}
+
+static double time_bare(step_run *run)
+{
+  double begin = bench_start(run->job);
+
+  MPI_Allreduce(MPI_IN_PLACE, run->buffer, run->loader->reduction.n, MPI_UINT32_T, MPI_SUM, run->job->comm);
+  return msift_seconds() - begin;
+}
+
+static void note(step_run *run, int64_t k, double step, double trained, double skew)
+{
+  mpisift_stats s = mpisift_loader_stats(run->loader, MPISIFT_STEP);
+  double parts[PARTS] = {step, trained, s.read_s, s.score_s - skew, skew, s.decide_s, s.wait_s, s.exchange_s};
+
+  parts[OWN] = s.decide_s + s.wait_s + s.exchange_s;
+  parts[BARE] = time_bare(run);
+  for (int p = 0; p < PARTS; p++)
+    run->seconds[p][k] = parts[p];
+}
+
+/* One step; of those before the first, k < 0, nothing is noted. */
+static mpisift_status run_step(step_run *run, int64_t k)
+{
+  double begin = bench_start(run->job), skew = run->skew, between;
+  mpisift_batch batch;
+  mpisift_status status = mpisift_loader_next(run->loader, &batch);
+
+  if (status != MPISIFT_OK)
+    return status;
+  skew = run->skew - skew;
+  between = msift_seconds();
+  train(run, &batch);
+  if (k >= 0)
+    note(run, k, msift_seconds() - begin - skew, msift_seconds() - between, skew);
+  return MPISIFT_OK;
+}
+
+static mpisift_status run_steps(step_run *run)
+{
+  int64_t global = run->loader->global_batch, warm = 2 * (int64_t)run->job->values[HISTORY] / global + 5;
+  mpisift_status status = MPISIFT_OK;
+
+  mlp_reset(&run->net, 1);
+  for (int64_t k = -warm; k < run->steps && status == MPISIFT_OK; k++)
+    status = run_step(run, k);
+  return status;
+}
+
+static void put(step_run *run)
+{
+  static const struct {
+    const char *name, *what;
+  } parts[PARTS] = {
+      {"step_us", "a step: the next batch, and training on it"},
+      {"train_us", "training: forward, backward, gradient allreduce, update"},
+      {"read_us", "reading candidates"},
+      {"score_us", "scoring them: forward passes"},
+      {"skew_us", "waiting for peers that score more slowly"},
+      {"decide_us", "deciding, recording, pooling"},
+      {"reduce_us", "the round's reduction"},
+      {"exchange_us", "planning, moving samples, filling the batch"},
+      {"own_us", "the last three: the library's own work"},
+      {"bare_us", "a bare allreduce of the same buffer"},
+  };
+  bench_job *job = run->job;
+
+  for (int p = 0; p < PARTS; p++)
+    bench_slowest(job, run->seconds[p], run->steps);
+  for (int p = 0; p < PARTS; p++)
+    bench_put(job, "", parts[p].name, 1e6 * bench_median(run->seconds[p], run->steps), parts[p].what);
+}
+
+static int measure(bench_job *job, step_run *run)
+{
+  if (!bench_all(job, allocate(run)))
+    return bench_fail(job, "out of memory");
+  draw_data(run);
+  if (create_loader(run) != MPISIFT_OK)
+    return bench_fail(job, "%s", mpisift_error(job->ctx));
+  run->buffer = calloc((size_t)run->loader->max_words, sizeof *run->buffer);
+  if (!bench_all(job, run->buffer != NULL))
+    return bench_fail(job, "out of memory");
+  if (run_steps(run) != MPISIFT_OK)
+    return bench_fail(job, "%s", mpisift_error(job->ctx));
+  put(run);
+  return TOOL_OK;
+}
+
+static int run_bench_step(bench_job *job)
+{
+  step_run run = {.job = job, .steps = (int64_t)job->values[STEPS]};
+  int code = measure(job, &run);
+
+  destroy(&run);
+  return code;
+}
+
+const benchmark bench_step = {
+    .name = "step",
+    .summary = "the parts of a training step with sifting, of a multi-layer perceptron on data in memory",
+    .options = {{"features", "N", 784, 1, 1e6, false, "inputs of the model"},
+                {"hidden", "N", 512, 1, 1e6, false, "width of its hidden layers"},
+                {"layers", "N", 2, 0, MLP_MAX_HIDDEN, false, "hidden layers"},
+                {"classes", "N", 10, 1, 1e6, false, "its outputs"},
+                {"batch", "N", 64, 1, 1e6, false, "samples a rank and step"},
+                {"beta", "B", 3, 1e-3, 1e3, true, "of the policy relative: keeps 1/(1+B)"},
+                {"history", "N", 4096, 1, 1e8, false, "losses in the history"},
+                {"pipeline-depth", "D", 0, 0, 1, false, "1: sifting overlaps the training step"},
+                {"steps", "K", 101, 1, 1e6, false, "steps, of which the median counts"}},
+    .run = run_bench_step,
+};
