@@ -1,15 +1,21 @@
 #include "tools/arm.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "tools/tool.h"
 
 double arm_expected_keep(const train_options *options)
 {
-  if (strcmp(options->policy, "relative") == 0)
+  switch (options_policy(options)->set_by) {
+  case SET_BY_BETA:
     return 1 / (1 + options->beta);
-  return strcmp(options->policy, "all") == 0 ? 1 : options->keep;
+  case SET_BY_KEEP:
+    return options->keep;
+  case SET_BY_THRESHOLD:
+    return 0.5; /* which the library begins with, too */
+  default:
+    return 1;
+  }
 }
 
 /* A rank's candidates of a typical round, so that scoring them is one large product. */
@@ -24,6 +30,21 @@ int64_t arm_max_rows(const train_options *options, int ranks)
   return share > score ? share : score;
 }
 
+/* What is said of sifted training only. */
+static void configure_sifting(const trainer *run, mpisift_config *config)
+{
+  const train_options *options = run->options;
+  config->schedule = options->schedule;
+  config->reference_field = options->reference;
+  config->sift_delay = options->sift_delay;
+  config->full_data_tail = options->full_tail;
+  config->coverage_epochs = options->coverage;
+  config->outlier_share = options->outliers;
+  config->class_floor = options->class_floor;
+  config->groups = options->class_floor > 0 ? run->data->classes : 0;
+  config->floor = options->floor;
+}
+
 static void configure(const trainer *run, const arm_plan *plan, mpisift_config *config)
 {
   static const char *const policies[N_ARMS] = {"all", NULL, "all", "random"};
@@ -34,7 +55,7 @@ static void configure(const trainer *run, const arm_plan *plan, mpisift_config *
   config->keep = plan->arm == ARM_RANDOM ? plan->keep : options->keep;
   config->threshold = options->threshold;
   if (plan->arm == ARM_SIFTED)
-    config->sift_delay = options->sift_delay;
+    configure_sifting(run, config);
   config->loss_history_length = options->history;
   config->global_batch_size = options->batch;
   config->score_batch_size = score_rows(options, run->data->ranks);
@@ -54,8 +75,8 @@ static int score(void *user, const mpisift_batch *candidates, const mpisift_scor
     return 1;
   }
   const float *logits = mlp_forward(&run->net, (int)n, data->x);
-  return mpisift_cross_entropy(data->ctx, n, data->classes, data->classes, logits, MPISIFT_I32, data->labels,
-                               scores->loss);
+  return mpisift_cross_entropy_scores(data->ctx, n, data->classes, data->classes, logits, MPISIFT_I32, data->labels,
+                                      scores);
 }
 
 /* The learning rate's factor: rises linearly while progress < warmup, then falls as a half cosine to 0. */
@@ -172,7 +193,7 @@ static mpisift_status train(training *now)
     mpisift_batch batch;
     mpisift_status status = now->failed ? give_up(now) : mpisift_loader_next(now->loader, &batch);
     if (status == MPISIFT_ERR_DATA && now->steps > 0) {
-      /* Labels and inputs were checked before: losses that are not finite are the model's doing. */
+      /* What the file holds was checked before: losses that are not finite are the model's doing. */
       now->diverged = true;
     } else if (status < 0) {
       return status;

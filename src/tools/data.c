@@ -127,7 +127,15 @@ typedef struct scan {
   double least, largest; /* label */
   double *first;         /* [features]; origin of the sums, which keeps them small */
   double *sum, *square;  /* [features]; NULL: labels only */
+  bool bad_reference;    /* one is not finite */
 } scan;
+
+static void note_reference(const mpisift_source *source, const void *rows, int64_t r, scan *found)
+{
+  double loss;
+  to_doubles(source->fields[DATA_REFERENCE].type, rows, r, 1, &loss);
+  found->bad_reference |= !isfinite(loss);
+}
 
 static void scan_rows(data_set *data, const mpisift_source *source, int64_t first, int64_t n, void *user)
 {
@@ -138,6 +146,8 @@ static void scan_rows(data_set *data, const mpisift_source *source, int64_t firs
     to_doubles(source->fields[DATA_Y].type, data->raw[DATA_Y], r, 1, &label);
     found->least = fmin(found->least, label);
     found->largest = fmax(found->largest, label);
+    if (source->n_fields > DATA_REFERENCE)
+      note_reference(source, data->raw[DATA_REFERENCE], r, found);
     if (!found->sum)
       continue;
     to_doubles(source->fields[DATA_X].type, data->raw[DATA_X], r * data->features, data->features, data->row);
@@ -154,11 +164,12 @@ static int scan_group(data_set *data, const char *group, const mpisift_source *s
 {
   found->least = INFINITY;
   found->largest = -INFINITY;
-  double extremes[3] = {0};
+  double extremes[4] = {0};
   extremes[0] = data_visit(data, source, scan_rows, found) ? 0 : 1;
   extremes[1] = -found->least;
   extremes[2] = found->largest;
-  MPI_Allreduce(MPI_IN_PLACE, extremes, 3, MPI_DOUBLE, MPI_MAX, data->comm);
+  extremes[3] = found->bad_reference;
+  MPI_Allreduce(MPI_IN_PLACE, extremes, 4, MPI_DOUBLE, MPI_MAX, data->comm);
   if (extremes[0] > 0)
     return data_read_failed(data);
   found->least = -extremes[1];
@@ -168,6 +179,9 @@ static int scan_group(data_set *data, const char *group, const mpisift_source *s
                          "%s: field %s of %s holds the label %.0f; labels are 0 to classes - 1, below %d",
                          data->place->file, data->place->fields[DATA_Y], group,
                          found->least < 0 ? found->least : found->largest, MAX_CLASSES);
+  if (extremes[3] > 0)
+    return progress_fail(data->progress, "%s: field %s of %s holds NaN or infinite values; reference losses are finite",
+                         data->place->file, data->place->fields[DATA_REFERENCE], group);
   return TOOL_OK;
 }
 
@@ -268,13 +282,24 @@ static int check_fields(data_set *data)
   return TOOL_OK;
 }
 
-/* The library's own words, and for a group that is not there those of the program. */
-static int open_failed(data_set *data, const char *group)
+/* Fields that are read of a group. */
+static int count_fields(const data_place *place, int group)
 {
+  return group == 0 && place->fields[DATA_REFERENCE] ? DATA_FIELDS : DATA_REFERENCE;
+}
+
+/* The library's own words, and for what the program can help with, its own. */
+static int open_failed(data_set *data, int group, const char *name)
+{
+  const data_place *place = data->place;
   const char *hint = "";
-  if (data->rank == 0 && h5_lacks_group(data->place->file, group))
+  if (data->rank == 0 && h5_lacks_group(place->file, name))
     hint = ". Name other groups with --train-group and --test-group, or make /train and /test with 'mpisift convert "
            "--test'";
+  else if (data->rank == 0 && count_fields(place, group) > DATA_REFERENCE &&
+           h5_lacks_field(place->file, name, place->fields[DATA_REFERENCE]))
+    hint = ". Reference losses are those of a model that was trained on other data: write them with 'mpisift train "
+           "--train-group /holdout --arms full --write-losses', or name another field with --reference";
   return progress_fail(data->progress, "%s%s", mpisift_error(data->ctx), hint);
 }
 
@@ -284,10 +309,10 @@ static int open_groups(data_set *data)
   named_group groups[DATA_GROUPS];
   int n_groups = list_groups(data, groups);
   for (int g = 0; g < n_groups; g++) {
-    mpisift_status status =
-        mpisift_dataset_open(data->ctx, place->file, groups[g].name, place->fields, DATA_FIELDS, 0, &data->handles[g]);
+    mpisift_status status = mpisift_dataset_open(data->ctx, place->file, groups[g].name, place->fields,
+                                                 count_fields(place, g), 0, &data->handles[g]);
     if (status != MPISIFT_OK)
-      return open_failed(data, groups[g].name);
+      return open_failed(data, g, groups[g].name);
     *groups[g].source = mpisift_dataset_source(data->handles[g]);
   }
   if (data->rank == 0 && h5_same_group(place->file, place->train_group, place->test_group))
@@ -302,9 +327,9 @@ static int allocate(data_set *data)
   named_group groups[DATA_GROUPS];
   int n_groups = list_groups(data, groups);
   bool ok = true;
-  for (int f = 0; f < DATA_FIELDS; f++) {
+  for (int f = 0; f < data->train.n_fields; f++) {
     size_t bytes = 0;
-    for (int g = 0; g < n_groups; g++) {
+    for (int g = 0; g < n_groups && f < count_fields(data->place, g); g++) {
       size_t own = mpisift_field_bytes(&groups[g].source->fields[f]);
       bytes = own > bytes ? own : bytes;
     }

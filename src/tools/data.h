@@ -9,15 +9,15 @@
 #include "tools/mlp.h"
 #include "tools/progress.h"
 
-enum { DATA_X, DATA_Y, DATA_FIELDS };
+enum { DATA_X, DATA_Y, DATA_REFERENCE, DATA_FIELDS }; /* reference losses: of the training group, if at all */
 enum { DATA_GROUPS = 3 };
 enum { DATA_PIECE = 256 }; /* rows that are read and evaluated together */
 
 /* Where a data set is. */
 typedef struct data_place {
   const char *file, *train_group, *test_group;
-  const char *loss_group; /* whose losses will be written; NULL: none */
-  const char *fields[DATA_FIELDS];
+  const char *loss_group;          /* whose losses will be written; NULL: none */
+  const char *fields[DATA_FIELDS]; /* the reference losses NULL: they are not needed */
 } data_place;
 
 typedef struct data_set {

@@ -133,6 +133,19 @@ bool h5_lacks_group(const char *path, const char *group)
   return found < 0;
 }
 
+bool h5_lacks_field(const char *path, const char *group, const char *field)
+{
+  hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+
+  if (file < 0)
+    return false;
+  hid_t found = H5Gopen2(file, group, H5P_DEFAULT);
+  bool lacks = found >= 0 && H5Lexists(found, field, H5P_DEFAULT) == 0;
+  close_group(found);
+  H5Fclose(file);
+  return lacks;
+}
+
 bool h5_same_group(const char *path, const char *a, const char *b)
 {
   hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);

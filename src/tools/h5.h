@@ -23,8 +23,10 @@ bool h5_type_name(hid_t type, char *name, size_t size);
 /* Whether two open objects are the same one, by whatever links they were reached. */
 bool h5_same_object(hid_t a, hid_t b);
 
-/* Of groups by name in a file that can be read: whether one is not there, and whether two are the same. */
+/* Of groups by name in a file that can be read: whether one is not there, or is and has no such field; and whether two
+ * are the same. */
 bool h5_lacks_group(const char *path, const char *group);
+bool h5_lacks_field(const char *path, const char *group, const char *field);
 bool h5_same_group(const char *path, const char *a, const char *b);
 
 #endif

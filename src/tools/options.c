@@ -9,6 +9,24 @@
 
 const char *const arm_names[N_ARMS] = {"full", "sifted", "shortened", "random"};
 
+static const policy_facts policies[] = {
+    {"relative", SET_BY_BETA, false},         {"top", SET_BY_KEEP, false},
+    {"absolute", SET_BY_THRESHOLD, false},    {"reducible", SET_BY_BETA, true},
+    {"reducible_top", SET_BY_KEEP, true},     {"importance", SET_BY_KEEP, false},
+    {"importance_bound", SET_BY_KEEP, false}, {"uncertainty", SET_BY_BETA, false},
+    {"random", SET_BY_KEEP, false},           {"all", SET_BY_NOTHING, false},
+};
+
+const policy_facts *options_policy(const train_options *options)
+{
+  static const policy_facts unknown = {"", SET_BY_NOTHING, false};
+  for (size_t p = 0; p < sizeof policies / sizeof *policies; p++) {
+    if (strcmp(policies[p].name, options->policy) == 0)
+      return &policies[p];
+  }
+  return &unknown;
+}
+
 typedef struct message {
   char *text;
   size_t size;
@@ -142,6 +160,39 @@ static bool read_rates(const option_spec *spec, const char *value, void *field, 
   return each_word(spec, value, error, add_rate, options);
 }
 
+/* AT=VALUE. What suits a schedule, and the policy, the library says. */
+static bool add_point(const option_spec *spec, const char *word, train_options *options, message *error)
+{
+  mpisift_schedule *schedule = &options->schedule;
+  char *end, *last;
+  if (schedule->n == MPISIFT_MAX_POINTS)
+    return complain(error, "--%s: at most %d points", spec->name, MPISIFT_MAX_POINTS);
+  double at = strtod(word, &end), value = *end == '=' ? strtod(end + 1, &last) : 0;
+  if (end == word || *end != '=' || last == end + 1 || *last != '\0')
+    return complain(error, "--%s: '%s' is not a point; give a share of the run and a value, such as 0.5=2", spec->name,
+                    word);
+  schedule->at[schedule->n] = at;
+  schedule->value[schedule->n++] = value;
+  return true;
+}
+
+/* SHAPE:POINT,POINT... */
+static bool read_schedule(const option_spec *spec, const char *value, void *field, message *error)
+{
+  static const char *const shapes[] = {
+      [MPISIFT_STEPS] = "steps:", [MPISIFT_LINEAR] = "linear:", [MPISIFT_COSINE] = "cosine:"};
+  train_options *options = field;
+  for (int shape = MPISIFT_STEPS; shape <= MPISIFT_COSINE; shape++) {
+    size_t length = strlen(shapes[shape]);
+    if (strncmp(value, shapes[shape], length) == 0) {
+      options->schedule = (mpisift_schedule){.shape = (mpisift_shape)shape};
+      options->schedule_text = value;
+      return each_word(spec, value + length, error, add_point, options);
+    }
+  }
+  return complain(error, "--%s %s: begin with steps:, linear: or cosine:", spec->name, value);
+}
+
 static bool read_budget(const option_spec *spec, const char *value, void *field, message *error)
 {
   bool wall = strcmp(value, "wall") == 0;
@@ -174,9 +225,23 @@ static const option_spec specs[] = {
     {"epochs", read_whole, AT(epochs), 1, 1e6, "E", "10", "epochs of full training"},
     {"sift-epochs", read_whole, AT(sift_epochs), 1, 1e6, "E", "7", "epochs of candidates of sifted training"},
     {"policy", read_text, AT(policy), 0, 0, "NAME", "relative", "how sifted training chooses"},
-    {"beta", read_real, AT(beta), 1e-3, 1e3, "B", "3", "relative: keeps 1/(1+B) of the candidates"},
-    {"keep", read_real, AT(keep), 1e-3, 1, "SHARE", "0.25", "top and random: share of the candidates kept"},
+    {"beta", read_real, AT(beta), 1e-3, 1e3, "B", "3",
+     "relative, reducible and uncertainty: keep 1/(1+B) of the candidates"},
+    {"keep", read_real, AT(keep), 1e-3, 1, "SHARE", "0.25",
+     "top, reducible_top, importance, random: share of the candidates kept"},
     {"threshold", read_real, AT(threshold), 0, 1e30, "LOSS", "0.1", "absolute: least loss that is accepted"},
+    {"schedule", read_schedule, 0, 0, 0, "SHAPE:POINTS", NULL,
+     "beta or keep over the run, such as linear:0.3=1,0.9=3; also steps, cosine"},
+    {"reference", read_text, AT(reference), 0, 0, "FIELD", "reference_loss",
+     "reducible: field of the training group with the reference losses"},
+    {"floor", read_real, AT(floor), 0, 1, "P", "0", "least probability of acceptance"},
+    {"class-floor", read_real, AT(class_floor), 0, 1, "SHARE", "0",
+     "no class gets a smaller share of what is accepted"},
+    {"outliers", read_real, AT(outliers), 0, 0.9999, "SHARE", "0", "share with the highest losses that is left out"},
+    {"coverage", read_whole, AT(coverage), 0, 1e6, "EPOCHS", "0",
+     "each sample is accepted at least once in so many epochs; 0: no"},
+    {"full-tail", read_real, AT(full_tail), 0, 0.9999, "SHARE", "0",
+     "share of the candidates, at the end, that are all accepted"},
     {"history", read_whole, AT(history), 1, 1e9, "N", "4096", "losses in the loss history, of all ranks"},
     {"sift-delay", read_whole, AT(sift_delay), 0, 1e12, "STEPS", "0", "steps before sifting begins"},
     {"pipeline-depth", read_whole, AT(pipeline_depth), 0, 1, "D", "0", "1: sifting overlaps the training step"},

@@ -2,6 +2,7 @@
 #ifndef MSIFT_TOOLS_OPTIONS_H
 #define MSIFT_TOOLS_OPTIONS_H
 
+#include <mpisift/mpisift.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,15 +14,25 @@
 enum { ARM_FULL, ARM_SIFTED, ARM_SHORTENED, ARM_RANDOM, N_ARMS };
 extern const char *const arm_names[N_ARMS];
 
+/* What the program knows of a policy: the option that says how much it keeps, and whether it needs reference losses. */
+typedef struct policy_facts {
+  const char *name;
+  enum { SET_BY_NOTHING, SET_BY_BETA, SET_BY_KEEP, SET_BY_THRESHOLD } set_by;
+  bool reference;
+} policy_facts;
+
 enum { OPTIONS_MAX_RATES = 32, OPTIONS_MAX_GROUP = 256 };
 
 typedef struct train_options {
   const char *file;
   const char *json; /* NULL: none; "-": standard output */
-  const char *policy, *train_group, *test_group, *x, *y;
+  const char *policy, *train_group, *test_group, *x, *y, *reference;
   bool arms[N_ARMS];
-  int64_t seeds, epochs, sift_epochs, history, sift_delay, batch, pipeline_depth;
+  int64_t seeds, epochs, sift_epochs, history, sift_delay, coverage, batch, pipeline_depth;
   double beta, keep, threshold, momentum, weight_decay, clip, warmup;
+  double floor, class_floor, outliers, full_tail;
+  mpisift_schedule schedule;
+  const char *schedule_text; /* as typed; NULL: there is none */
   int n_hidden, hidden[MLP_MAX_HIDDEN];
   int n_rates;
   double rates[OPTIONS_MAX_RATES];
@@ -35,6 +46,9 @@ typedef struct train_options {
 /* Read the command line; argv[0] is the command's name. Texts are borrowed from argv. On false, message says what is
  * wrong. Never prints. */
 bool options_parse(int argc, char **argv, train_options *options, char *message, size_t size);
+
+/* Of the policy asked for; of one that the library does not know either, nothing. */
+const policy_facts *options_policy(const train_options *options);
 
 void options_help(FILE *to);
 

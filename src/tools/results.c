@@ -111,6 +111,32 @@ static double saving(const result_set *found, int arm, figure_fn figure)
   return full ? 1 - mean(found, found->runs[arm], NULL, figure) / mean(found, full, NULL, figure) : NAN;
 }
 
+/* What the policy is set by, and the modifiers in use. */
+static void print_settings(const train_options *options, FILE *to)
+{
+  int set_by = options_policy(options)->set_by;
+  const struct {
+    const char *name;
+    bool used;
+    double value;
+  } settings[] = {
+      {"beta", set_by == SET_BY_BETA, options->beta},
+      {"keep", set_by == SET_BY_KEEP, options->keep},
+      {"threshold", set_by == SET_BY_THRESHOLD, options->threshold},
+      {"floor", options->floor > 0, options->floor},
+      {"class floor", options->class_floor > 0, options->class_floor},
+      {"outliers", options->outliers > 0, options->outliers},
+      {"coverage", options->coverage > 0, (double)options->coverage},
+      {"full tail", options->full_tail > 0, options->full_tail},
+  };
+  for (size_t s = 0; s < sizeof settings / sizeof *settings; s++) {
+    if (settings[s].used)
+      fprintf(to, ", %s %g", settings[s].name, settings[s].value);
+  }
+  if (options->schedule_text)
+    fprintf(to, ", schedule %s", options->schedule_text);
+}
+
 static void print_heading(const result_set *found, FILE *to)
 {
   const train_options *options = found->options;
@@ -121,12 +147,7 @@ static void print_heading(const result_set *found, FILE *to)
   for (int l = 0; l < options->n_hidden; l++)
     fprintf(to, "%c%d", l > 0 ? ',' : ' ', options->hidden[l]);
   fprintf(to, "; policy %s", options->policy);
-  if (strcmp(options->policy, "relative") == 0)
-    fprintf(to, ", beta %g", options->beta);
-  else if (strcmp(options->policy, "absolute") == 0)
-    fprintf(to, ", threshold %g", options->threshold);
-  else if (strcmp(options->policy, "all") != 0)
-    fprintf(to, ", keep %g", options->keep);
+  print_settings(options, to);
   fprintf(to, "; budget %s; mean of %lld seed%s\n\n", options->wall_budget ? "wall time" : "cost",
           (long long)options->seeds, options->seeds > 1 ? "s" : "");
 }
@@ -249,6 +270,11 @@ static void json_settings(const result_set *found, FILE *to)
       {"beta", options->beta},
       {"keep", options->keep},
       {"threshold", options->threshold},
+      {"floor", options->floor},
+      {"class_floor", options->class_floor},
+      {"outliers", options->outliers},
+      {"coverage", (double)options->coverage},
+      {"full_tail", options->full_tail},
       {"history", (double)options->history},
       {"sift_delay", (double)options->sift_delay},
       {"pipeline_depth", (double)options->pipeline_depth},
@@ -262,6 +288,10 @@ static void json_settings(const result_set *found, FILE *to)
   fprintf(to, ",\n  ");
   json_text(to, "policy", options->policy);
   fprintf(to, ",\n  ");
+  if (options->schedule_text) {
+    json_text(to, "schedule", options->schedule_text);
+    fprintf(to, ",\n  ");
+  }
   json_text(to, "budget", options->wall_budget ? "wall" : "cost");
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
     fprintf(to, ",\n  ");

@@ -252,11 +252,12 @@ static loss_field loss_field_of(const train_options *options)
 static int with_data(train_job *job)
 {
   const train_options *options = &job->options;
+  bool with_reference = options->arms[ARM_SIFTED] && options_policy(options)->reference;
   job->place = (data_place){.file = options->file,
                             .train_group = options->train_group,
                             .test_group = options->test_group,
                             .loss_group = options->loss_field ? options->loss_group : NULL,
-                            .fields = {options->x, options->y}};
+                            .fields = {options->x, options->y, with_reference ? options->reference : NULL}};
   job->data.progress = &job->progress;
   job->data.place = &job->place;
   int code = data_open(&job->data, arm_max_rows(options, job->ranks));

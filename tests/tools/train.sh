@@ -69,14 +69,83 @@ ranks 1 "$file" $short --arms full,sifted --json - --lr 0.01,0.05 --pipeline-dep
 result $? "a choice of learning rates, JSON on standard output"
 same "the rate chosen is one of them" 1 "$(key json sifted lr | grep -cE '^0\.0(1|5)')"
 
-for policy in top absolute random; do
+# --- Policies and modifiers
+
+cp "$file" referenced.h5
+# shellcheck disable=SC2086
+ranks 2 referenced.h5 $short --arms full --write-losses /train/reference_loss >out 2>err
+result $? "reference losses"
+
+# trains NAME RANKS LEAST MOST OPTION...: and keeps a share of the candidates between least and most.
+trains() {
+  name=$1 n=$2 least=$3 most=$4
+  shift 4
   # shellcheck disable=SC2086
-  ranks 2 "$file" $short --arms full,sifted --policy $policy --keep 0.4 --threshold 0.2 --json $policy.json >out 2>err
-  result $? "policy $policy"
+  ranks "$n" referenced.h5 $short --arms sifted "$@" --json sifted.json >out 2>err
+  result $? "$name, ranks: $n"
+  kept=$(key sifted.json sifted samples_trained_mean | awk '{ print $1 / 49300 }')
+  same "$name keeps its share, ranks: $n" "$kept, from $least to $most" \
+    "$(echo "$kept" | awk -v least="$least" -v most="$most" '$1 > least && $1 < most { printf "%s", $1 }'), from $least to $most"
+}
+
+for n in 1 2; do
+  for policy in relative top reducible reducible_top importance importance_bound uncertainty random; do
+    trains $policy $n 0.36 0.42 --policy $policy --beta 1.5 --keep 0.4
+  done
+  trains absolute $n 0.05 0.4 --policy absolute --threshold 0.2
+  trains all $n 0.99 1.001 --policy all
 done
-same "top and random keep their share" 2 \
-  "$(for policy in top random; do key $policy.json sifted samples_trained_mean; done |
-    awk '$1 > 0.3 * 49300 && $1 < 0.5 * 49300 { n++ } END { print n }')"
+trains "a floor" 2 0.92 0.96 --policy top --keep 0.4 --floor 0.9
+trains "coverage" 2 0.67 0.72 --policy top --keep 0.4 --coverage 2
+trains "an outlier guard" 2 0.17 0.23 --policy top --keep 0.4 --outliers 0.2
+trains "a full tail" 2 0.67 0.72 --policy top --keep 0.4 --full-tail 0.5
+trains "a schedule" 2 0.57 0.62 --policy top --keep 0.4 --schedule steps:0.5=0.8
+grep -q '; policy top, keep 0.4, schedule steps:0.5=0.8; ' out
+result $? "the table names the settings"
+trains "without a class floor" 2 0.09 0.13 --policy top --keep 0.1
+alone=$kept
+trains "a class floor" 2 "$alone" 0.3 --policy top --keep 0.1 --class-floor 0.1
+trains "importance sampling of all" 2 0.99 1.001 --policy importance --keep 1
+refuses_train 2 "config.class_floor is 0.5 with config.groups 7" "$file" --class-floor 0.5
+refuses_train 2 "policy all has neither beta nor keep" "$file" --policy all --schedule linear:0=1,1=2
+refuses_train 2 "config.schedule.at\[1\] is 0.3" "$file" --schedule linear:0.5=2,0.3=1
+refuses_train 2 "config.schedule.value\[0\]: .*beta is 0" "$file" --schedule cosine:0.5=0
+refuses_train 2 "begin with steps:" "$file" --schedule wave:0.5=2
+for point in 0.5 0.5= =2 0.5=2x; do
+  refuses_train 2 "'$point' is not a point" "$file" --schedule linear:0.1=1,$point
+done
+
+# Reference losses of a model that was trained on other data: one label in five is wrong.
+awk 'BEGIN { srand(7); for (i = 0; i < 3000; i++) { x = rand(); y = x > 0.4; if (rand() < 0.2) y = 1 - y; print x "," rand() "," y } }' >noisy.csv
+"$MPISIFT" convert --test 500 --holdout 1000 noisy.h5 noisy.csv >/dev/null 2>err
+noisy="--hidden 8 --lr 0.1 --batch 20 --history 200 --epochs 4 --sift-epochs 4"
+# shellcheck disable=SC2086
+refuses_train 1 "no field reference_loss; .* --train-group /holdout --arms full --write-losses" noisy.h5 $noisy --policy reducible
+refuses_train 2 "'y' (config.reference_field) is not one float32" noisy.h5 --policy reducible_top --reference y
+# shellcheck disable=SC2086
+ranks 2 noisy.h5 $noisy --arms full --train-group /holdout --write-losses /train/reference_loss >out 2>err
+result $? "a model of the holdout"
+# shellcheck disable=SC2086
+ranks 2 noisy.h5 $noisy --arms sifted --policy reducible --beta 3 --json noisy.json >out 2>err
+result $? "which says what is reducible"
+same "a quarter of the candidates is kept" 1 \
+  "$(key noisy.json sifted samples_trained_mean | awk '{ print ($1 > 0.23 * 6000 && $1 < 0.3 * 6000) }')"
+
+# Where reference losses are 0, the loss is what is reducible.
+head -n 1000 noisy.csv >some.csv
+npy zeros.npy '<f4' '1000,'
+head -c 4000 /dev/zero >>zeros.npy
+"$MPISIFT" convert zeros.h5 train/=some.csv train/zero=zeros.npy test/=some.csv >/dev/null 2>err
+for policy in reducible relative; do
+  # shellcheck disable=SC2086
+  ranks 2 zeros.h5 $noisy --arms sifted --policy $policy --reference zero --json $policy.json >out 2>err
+  result $? "reference losses of 0, $policy"
+done
+same "reducible is relative then" "$(key relative.json sifted test_loss_mean)" "$(key reducible.json sifted test_loss_mean)"
+npy bad.npy '<f4' '4,' 00 00 00 00 00 00 80 3f 00 00 00 40 00 00 c0 7f
+printf '1,0\n2,1\n3,0\n4,1\n' >four.csv
+"$MPISIFT" convert bad.h5 train/=four.csv train/reference_loss=bad.npy test/=four.csv >/dev/null 2>err
+refuses_train 1 "field reference_loss of /train holds NaN" bad.h5 --batch 2 --lr 0.1 --policy reducible
 
 ranks 2 --help >out 2>err
 result $? "--help"
