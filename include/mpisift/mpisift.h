@@ -256,7 +256,7 @@ typedef struct mpisift_config {
   int64_t loss_history_length; /**< candidates of all ranks, scored last, in the loss history; places of rejected ones
                                     count. Default 4096 */
   bool exact_history; /**< percentiles from the sorted losses of the window, of which every rank holds all, in place of
-                           counts by bins, which place a loss within 1/512 or so. Default false */
+                           counts by bins, which place a loss within 1/341 or so. Default false */
   int64_t sift_delay; /**< training steps before sifting starts; all candidates are accepted until then. Default 0 */
   bool repeat_delay_per_epoch; /**< the delay holds in each epoch again */
 

@@ -29,15 +29,6 @@ static uint64_t below(const struct fit *f, int64_t key)
   return f->below[key > UINT32_MAX ? f->old->n : msift_bin(f->old, (uint32_t)key)];
 }
 
-/* Whether a node, or one beside it, holds much. Losses that drift come to bins beside those that they fill, and find
- * them split. */
-static bool crowded(const struct fit *f, int64_t key, int64_t keys)
-{
-  uint64_t a = below(f, key - keys), b = below(f, key), c = below(f, key + keys), d = below(f, key + 2 * keys);
-
-  return c - b > f->most || (f->beside && (b - a > f->most || d - c > f->most));
-}
-
 /* The bins are complete: what ends them, and what is found at once. */
 static void finish(struct msift_bins *bins)
 {
@@ -55,15 +46,10 @@ static int add_bin(struct msift_bins *bins, uint32_t key)
   return bins->n++;
 }
 
-static int add_split(struct fit *f, int node, uint32_t key, int shift);
+static void add_siblings(struct fit *f, const int16_t *nodes, int n, int64_t key, int shift, int16_t *to);
 
-/* The node over [key, key + 2^shift) of the new partition, for `node` of the old one. */
-static int add_node(struct fit *f, int node, uint32_t key, int shift)
-{
-  return shift > 0 && crowded(f, key, INT64_C(1) << shift) ? add_split(f, node, key, shift - 4) : add_bin(f->bins, key);
-}
-
-static int add_split(struct fit *f, int node, uint32_t key, int shift)
+/* Split `node` of the old partition, over the keys from one on, into parts of 2^shift keys. */
+static int add_split(struct fit *f, int node, int64_t key, int shift)
 {
   int split = f->bins->n_splits;
 
@@ -71,14 +57,28 @@ static int add_split(struct fit *f, int node, uint32_t key, int shift)
   if (f->full)
     return 0;
   f->bins->n_splits++;
-  for (int i = 0; i < MSIFT_BINS_FAN; i++) {
-    uint32_t part = key + ((uint32_t)i << shift);
-
-    /* What was one bin gives bins: how its losses spread is not known. */
-    f->bins->split[split][i] =
-        (int16_t)(node < 0 ? add_node(f, f->old->split[~node][i], part, shift) : add_bin(f->bins, part));
-  }
+  if (node < 0)
+    add_siblings(f, f->old->split[~node], MSIFT_BINS_FAN, key, shift, f->bins->split[split]);
+  else /* what was one bin gives bins: how its losses spread is not known */
+    for (int i = 0; i < MSIFT_BINS_FAN; i++)
+      f->bins->split[split][i] = (int16_t)add_bin(f->bins, (uint32_t)(key + ((int64_t)i << shift)));
   return ~split;
+}
+
+/* Nodes of 2^shift keys each, one behind the other, for those of the old partition. One is split where it holds much,
+ * or one beside it twice as much: losses that drift come to bins beside those that they fill, and find them split. */
+static void add_siblings(struct fit *f, const int16_t *nodes, int n, int64_t key, int shift, int16_t *to)
+{
+  int64_t keys = INT64_C(1) << shift;
+  uint64_t a = below(f, key - keys), b = below(f, key), c = below(f, key + keys), d;
+
+  for (int i = 0; i < n; i++, key += keys, a = b, b = c, c = d) {
+    bool crowded;
+
+    d = below(f, key + 2 * keys);
+    crowded = c - b > f->most || (f->beside && (b - a > 2 * f->most || d - c > 2 * f->most));
+    to[i] = (int16_t)(crowded && shift > 0 ? add_split(f, nodes[i], key, shift - 4) : add_bin(f->bins, (uint32_t)key));
+  }
 }
 
 static bool build(struct fit *f, uint64_t most, bool beside)
@@ -87,8 +87,7 @@ static bool build(struct fit *f, uint64_t most, bool beside)
   f->most = most;
   f->beside = beside;
   f->full = false;
-  for (int r = 0; r < MSIFT_BINS_ROOT && !f->full; r++)
-    f->bins->root[r] = (int16_t)add_node(f, f->old->root[r], (uint32_t)r << 24, 24);
+  add_siblings(f, f->old->root, MSIFT_BINS_ROOT, 0, 24, f->bins->root);
   return !f->full;
 }
 

@@ -2,9 +2,16 @@
 
 #include <stdlib.h>
 
-/* Bins of more than this share of the window are split. Fitting begins where a bin has grown to twice that: losses then
- * do not err by more than 1/512 of the window in their place. */
+/* Bins of more than this share of the window are split. */
 enum { SPLIT_SHARE = 512 };
+
+/* All are fitted again where one has grown to three times that: the place of a loss then errs by less than 1/341 of the
+ * window, and what bins hold by chance does not have them fitted in every round. To twice that in the smallest windows,
+ * in which three losses are more. */
+static uint64_t crowd_limit(uint64_t most)
+{
+  return most == 1 ? 2 : 3 * most;
+}
 
 mpisift_status msift_history_init(struct msift_history *h, struct msift_memory *memory, struct msift_error *error,
                                   int64_t length, bool exact, int64_t groups)
@@ -172,7 +179,7 @@ static void commit_counts(struct msift_history *h, const uint32_t *words)
   }
   crowd = accumulate(h, words, !h->refitting);
   most = h->total > SPLIT_SHARE ? h->total / SPLIT_SHARE : 1;
-  h->refitting = crowd > 2 * h->coarse * most;
+  h->refitting = crowd > h->coarse * crowd_limit(most);
   if (h->refitting)
     h->coarse = msift_bins_fit(&h->next, &h->bins, h->below, most) / most;
 }

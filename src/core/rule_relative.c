@@ -17,14 +17,27 @@ static double keep(double beta)
   return 1 / (1 + beta);
 }
 
+/* x^e, without a logarithm where e is a small whole number, as it mostly is: thresholds of many bins are made in every
+ * round. */
+static double power(double x, double e)
+{
+  double result = 1;
+
+  if (e != floor(e) || e > 16)
+    return pow(x, e);
+  for (int n = (int)e; n > 0; n--)
+    result *= x;
+  return result;
+}
+
 static double probability(const struct msift_terms *terms, float value, struct msift_place q)
 {
   double beta = terms->strength;
 
   (void)value;
   if (q.high <= q.low)
-    return pow(q.low, beta);
-  return (pow(q.high, beta + 1) - pow(q.low, beta + 1)) / ((beta + 1) * (q.high - q.low));
+    return power(q.low, beta);
+  return (power(q.high, beta + 1) - power(q.low, beta + 1)) / ((beta + 1) * (q.high - q.low));
 }
 
 const struct msift_rule msift_rule_relative = {

@@ -154,15 +154,15 @@ static uint64_t below_key(const struct oracle *o, uint64_t key)
   return o->below[begin];
 }
 
-/* A range of keys, or its neighbour of the same size, holds more than `most`. */
+/* A range of keys holds more than `most`, or its neighbour of the same size more than twice that. */
 static bool crowded(const struct oracle *o, uint64_t key, uint64_t size)
 {
   uint64_t before = key >= size ? below_key(o, key - size) : 0;
 
   if (below_key(o, key + size) - below_key(o, key) > o->most)
     return true;
-  return o->beside &&
-         (below_key(o, key) - before > o->most || below_key(o, key + 2 * size) - below_key(o, key + size) > o->most);
+  return o->beside && (below_key(o, key) - before > 2 * o->most ||
+                       below_key(o, key + 2 * size) - below_key(o, key + size) > 2 * o->most);
 }
 
 static void refine(struct oracle *o, uint64_t key, uint64_t size)

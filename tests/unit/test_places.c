@@ -103,8 +103,8 @@ static void drift(int64_t length, int64_t round, int query_every, double most)
 static void follows_drift(void)
 {
   drift(512, 64, 1, fine);
-  drift(4096, 512, 3, fine);
-  drift(65536, 8192, 25, fine);
+  drift(4096, 256, 3, fine);
+  drift(65536, 4096, 25, fine);
 }
 
 /* Bins are fitted a round late. What comes at once may crowd until then, the more of the window it is. */
