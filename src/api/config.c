@@ -60,6 +60,9 @@ static mpisift_status check_numbers(const mpisift_config *c, struct msift_error 
   if (c->groups > 1 << 16)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.groups is %lld; at most %d is possible",
                            (long long)c->groups, 1 << 16);
+  if (c->score_batch_size > 1 << 24)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.score_batch_size is %lld; at most %d is possible",
+                           (long long)c->score_batch_size, 1 << 24);
   if (c->report_lag > 1 << 20)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.report_lag is %lld; at most %d is possible",
                            (long long)c->report_lag, 1 << 20);

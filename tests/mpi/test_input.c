@@ -38,6 +38,7 @@ SPOIL(history_zero, w->config.loss_history_length = 0)
 SPOIL(history_huge, w->config.loss_history_length = INT64_MAX)
 SPOIL(delay_negative, w->config.sift_delay = -1)
 SPOIL(score_negative, w->config.score_batch_size = -1)
+SPOIL(score_huge, w->config.score_batch_size = INT64_MAX)
 SPOIL(epochs_negative, w->config.epochs = -1)
 SPOIL(lanes_below_ranks, w->config.lanes = test_size == 1 ? -1 : test_size - 1)
 SPOIL(window_zero, w->config.window = 0)
@@ -108,6 +109,7 @@ static const struct bad bads[] = {
     {"huge history", history_huge, MPISIFT_ERR_ARG, "config.loss_history_length"},
     {"negative delay", delay_negative, MPISIFT_ERR_ARG, "config.sift_delay is -1"},
     {"negative score batch", score_negative, MPISIFT_ERR_ARG, "config.score_batch_size is -1"},
+    {"huge score batch", score_huge, MPISIFT_ERR_ARG, "config.score_batch_size is 9223372036854775807; at most"},
     {"negative epochs", epochs_negative, MPISIFT_ERR_ARG, "config.epochs is -1"},
     {"lanes below ranks", lanes_below_ranks, MPISIFT_ERR_ARG, "config.lanes is"},
     {"window 0", window_zero, MPISIFT_ERR_ARG, "config.window is 0"},
