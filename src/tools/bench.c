@@ -14,7 +14,7 @@
 #include "tools/tool.h"
 
 static const benchmark *const benchmarks[] = {
-    &bench_decide, &bench_exchange, &bench_history, &bench_plan, &bench_step,
+    &bench_decide, &bench_exchange, &bench_history, &bench_plan, &bench_read, &bench_step,
 };
 
 enum { N_BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
@@ -123,7 +123,10 @@ static void print_json(const void *what, FILE *to)
   for (int i = 0; options[i].name; i++) {
     key_of(&options[i], key);
     fprintf(to, ",\n  ");
-    json_number(to, key, job->values[i]);
+    if (options[i].text)
+      json_text(to, key, job->texts[i]);
+    else
+      json_number(to, key, job->values[i]);
   }
   for (int i = 0; i < job->n_figures; i++) {
     fprintf(to, ",\n  ");
@@ -139,11 +142,16 @@ static void print_table(const bench_command *command, FILE *to)
 
   fprintf(to, "%s: %d rank%s, %d node%s with %d core%s;", command->chosen->name, job->ranks, job->ranks > 1 ? "s" : "",
           command->nodes, command->nodes > 1 ? "s" : "", command->cores, command->cores > 1 ? "s" : "");
-  for (int i = 0; options[i].name; i++)
-    fprintf(to, "%s %s %.9g", i > 0 ? "," : "", options[i].name, job->values[i]);
+  for (int i = 0; options[i].name; i++) {
+    fprintf(to, "%s %s ", i > 0 ? "," : "", options[i].name);
+    if (options[i].text)
+      fprintf(to, "%s", job->texts[i]);
+    else
+      fprintf(to, "%.9g", job->values[i]);
+  }
   fprintf(to, "\n\n");
   for (int i = 0; i < job->n_figures; i++)
-    fprintf(to, "%-28s %12.6g  %s\n", job->figures[i].key, job->figures[i].value, job->figures[i].what);
+    fprintf(to, "%-36s %12.6g  %s\n", job->figures[i].key, job->figures[i].value, job->figures[i].what);
 }
 
 static int report(const bench_command *command)
@@ -192,7 +200,10 @@ static void print_options(const benchmark *b)
 
   for (const bench_option *option = b->options; option->name; option++) {
     snprintf(left, sizeof left, "--%s %s", option->name, option->placeholder);
-    printf("  %-22s %s (%.9g)\n", left, option->help, option->initial);
+    if (option->text)
+      printf("  %-22s %s (%s)\n", left, option->help, option->text);
+    else
+      printf("  %-22s %s (%.9g)\n", left, option->help, option->initial);
   }
 }
 
@@ -224,16 +235,20 @@ static int refuse(const bench_job *job, const char *format, ...)
   return job->rank == 0 ? tool_usage_error("bench", "%s", text) : TOOL_USAGE;
 }
 
-static int read_value(bench_job *job, const bench_option *option, const char *text, double *value)
+/* Take the text of option i. */
+static int take_value(bench_job *job, const bench_option *option, int i, const char *text)
 {
   char *end;
   double number = strtod(text, &end);
 
+  job->texts[i] = text;
+  if (option->text)
+    return TOOL_OK;
   if (end == text || *end != '\0' || !(number >= option->min && number <= option->max) ||
       (!option->real && number != (double)(int64_t)number))
     return refuse(job, "--%s %s: give a %snumber from %.9g to %.9g", option->name, text, option->real ? "" : "whole ",
                   option->min, option->max);
-  *value = number;
+  job->values[i] = number;
   return TOOL_OK;
 }
 
@@ -248,6 +263,7 @@ static int read_options(bench_command *command, int argc, char **argv)
   for (int i = 0; options[i].name; i++) {
     table[i + 2] = (struct option){options[i].name, required_argument, NULL, i + 256};
     command->job.values[i] = options[i].initial;
+    command->job.texts[i] = options[i].text;
   }
   opterr = 0;
   while (code == TOOL_OK && (found = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
@@ -260,7 +276,7 @@ static int read_options(bench_command *command, int argc, char **argv)
     else if (found == 'h')
       command->help = true;
     else
-      code = read_value(&command->job, &options[found - 256], optarg, &command->job.values[found - 256]);
+      code = take_value(&command->job, &options[found - 256], found - 256, optarg);
   }
   if (code == TOOL_OK && optind < argc)
     code = refuse(&command->job, "one benchmark at a time: '%s' is one too many", argv[optind]);

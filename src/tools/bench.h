@@ -7,14 +7,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { BENCH_MAX_OPTIONS = 12, BENCH_MAX_FIGURES = 128, BENCH_MAX_KEY = 48 };
+enum { BENCH_MAX_OPTIONS = 12, BENCH_MAX_FIGURES = 192, BENCH_MAX_KEY = 48 };
 
-/* An option with a number; its name, with '_' for '-', is a key of the JSON too. */
+/* An option with a number or a text; its name, with '_' for '-', is a key of the JSON too. */
 typedef struct bench_option {
   const char *name, *placeholder;
   double initial, min, max;
   bool real; /* any number; else whole ones only */
   const char *help;
+  const char *text; /* initial; an option with a text has no number */
 } bench_option;
 
 /* A result: a key of the JSON object and a line of the table. */
@@ -30,6 +31,7 @@ typedef struct bench_job {
   int rank, ranks;
   mpisift_ctx *ctx;
   double values[BENCH_MAX_OPTIONS]; /* of the options, in their order */
+  const char *texts[BENCH_MAX_OPTIONS];
   int n_figures;
   bench_figure figures[BENCH_MAX_FIGURES];
 } bench_job;
@@ -40,7 +42,7 @@ typedef struct benchmark {
   int (*run)(bench_job *job);                  /* on all ranks; returns an enum tool_exit, the same on all */
 } benchmark;
 
-extern const benchmark bench_decide, bench_exchange, bench_history, bench_plan, bench_step;
+extern const benchmark bench_decide, bench_exchange, bench_history, bench_plan, bench_read, bench_step;
 
 /* Add a figure. The key is PREFIX_NAME, or NAME where the prefix is ""; `what` is borrowed. Rank 0's value counts. */
 void bench_put(bench_job *job, const char *prefix, const char *name, double value, const char *what);

@@ -8,9 +8,14 @@ mpisift_SOURCES = \
 	src/tools/bench.h \
 	src/tools/bench_decide.c \
 	src/tools/bench_exchange.c \
+	src/tools/bench_files.c \
+	src/tools/bench_files.h \
 	src/tools/bench_history.c \
 	src/tools/bench_plan.c \
+	src/tools/bench_read.c \
+	src/tools/bench_read.h \
 	src/tools/bench_step.c \
+	src/tools/bench_ways.c \
 	src/tools/convert.c \
 	src/tools/csv.c \
 	src/tools/csv.h \

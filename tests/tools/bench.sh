@@ -96,6 +96,31 @@ for n in 1 2 3; do
   holds "parts of a step" '$1 > 0 && $2 > 0 && $3 >= 0 && $4 >= 0 && $5 >= 0 && $6 >= 0 && $7 > 0' \
     step_us train_us decide_us reduce_us exchange_us skew_us bare_us
 done
+
+# Ways check that each row is the one asked for.
+mkdir folder
+for n in 1 2 3; do
+  bench $n read --megabytes 1 --rows 100 --batch 7 --lanes 6 --window 3 --repeats 2 --chunks 300 --folder folder
+  holds "the options" '$1 == 1 && $2 == 100 && $3 == 7 && $4 == 6 && $5 == 3 && $6 == 2 && $7 == 300' \
+    megabytes rows batch lanes window repeats chunks
+  works "the folder" grep -q '"folder": "folder"' out.json
+  for file in f32_contiguous f32_single f32_chunk64 f32_chunk1024 f32_deflate64 u8_contiguous u8_single u8_chunk64 \
+    u8_chunk1024 u8_deflate64 large_contiguous large_single large_chunk64 large_deflate64; do
+    holds "$file: rates" '$1 > 0 && $2 > 0 && $3 > 0 && $4 > 0' ${file}_mb_s ${file}_pread_mb_s ${file}_floor_mb_s \
+      ${file}_h5dread_mb_s
+    holds "$file: ratios" '$1 > 0 && $2 > 0 && $3 > 0' ${file}_over_pread ${file}_over_floor ${file}_over_h5dread
+  done
+  for file in f32_chunk64 f32_chunk1024 u8_chunk64 u8_chunk1024; do
+    holds "$file: at least 16 chunks" '$1 == 6 && $2 > 0' ${file}_chunk_rows ${file}_source_over_floor
+  done
+  for file in f32 u8 large; do
+    holds "$file: compression" '$1 > 0 && $2 > 0 && $3 > 0.05 && $3 < 1' ${file}_deflate64_over_uncompress \
+      ${file}_deflate64_uncompress_mb_s ${file}_deflate64_stored_share
+  done
+  holds "opening" '$1 > 0 && $2 > $1' open_300_chunks_ms open_300_chunks_row_ms
+  same "its files are gone" "" "$(ls folder)"
+done
+
 bench 2 history --queries 500 --window 512
 for name in lognormal exponential bimodal pareto near_zero zeros ties equal high_cluster low_cluster tight_cluster \
   cluster_and_tail signed drift; do
@@ -119,7 +144,7 @@ same "no table beside it" "{ }" "$(sed -n '1p;$p' out.json | tr '\n' ' ' | sed '
 manual=$data/../../doc/mpisift.1
 ranks 2 --help >out 2>err
 result $? "--help"
-for name in decide exchange history plan step; do
+for name in decide exchange history plan read step; do
   grep -q "^$name: " out
   result $? "help knows $name"
   ranks 1 $name --help >help 2>err
@@ -143,4 +168,5 @@ refuses_bench 2 "skew" exchange --skew 1.5
 refuses_bench 2 "one too many" plan exchange
 refuses_bench 1 "Alltoallv" exchange --batch 1000000
 refuses_bench 1 "nosuch/out.json" plan --json nosuch/out.json
+refuses_bench 1 "nosuch: no folder" read --folder nosuch
 finish
