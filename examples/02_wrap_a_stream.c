@@ -6,7 +6,7 @@
  * Build:  mpicc 02_wrap_a_stream.c -o 02_wrap_a_stream $(pkg-config --cflags --libs mpisift)
  * Run:    mpirun -n 4 ./02_wrap_a_stream
  *
- * Output: epoch 0: drawn 1000 to 1300, trained 641 to 642 in 41 to 41 steps a rank
+ * Output: epoch 0: drawn 1000 to 1300, trained 641 to 641 in 41 to 41 steps a rank
  *         epoch 1: drawn 1000 to 1300, trained 576 to 577 in 37 to 37 steps a rank */
 #include <mpisift/mpisift.h>
 #include <stdio.h>

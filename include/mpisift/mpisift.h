@@ -219,8 +219,9 @@ typedef enum mpisift_end {
 typedef enum mpisift_weights {
   MPISIFT_WEIGHTS_POLICY,    /**< what the policy asks for: NORMALIZED for importance sampling, else 1 (default) */
   MPISIFT_WEIGHTS_UNBIASED,  /**< 1/p: weighted sums over accepted samples estimate sums over candidates */
-  MPISIFT_WEIGHTS_NORMALIZED /**< k/p, with k the share kept: weighted means over accepted samples estimate means over
-                                  candidates; weights are 1 on average */
+  MPISIFT_WEIGHTS_NORMALIZED /**< k/p, with k the share kept of late, or with a schedule what the policy expects:
+                                weighted means over accepted samples estimate means over candidates; weights are 1 on
+                                average */
 } mpisift_weights;
 
 /** How a scheduled setting goes from point to point. */

@@ -163,12 +163,12 @@ static mpisift_status check_policy(const mpisift_config *c, struct msift_error *
   return MPISIFT_OK;
 }
 
-static mpisift_status check_end(const mpisift_config *c, struct msift_error *error)
+static mpisift_status check_end(const mpisift_config *c, bool pushed, struct msift_error *error)
 {
   if (c->end_of_epoch != MPISIFT_CARRY && c->end_of_epoch != MPISIFT_FLUSH && c->end_of_epoch != MPISIFT_DROP)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.end_of_epoch is %d, not a mpisift_end",
                            (int)c->end_of_epoch);
-  if (c->epochs == 0 && c->end_of_epoch != MPISIFT_CARRY)
+  if (c->epochs == 0 && !pushed && c->end_of_epoch != MPISIFT_CARRY)
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "config.epochs is 0, endless; end_of_epoch must be MPISIFT_CARRY then");
   if (c->pad_last_batch && c->end_of_epoch != MPISIFT_FLUSH)
@@ -180,7 +180,7 @@ static mpisift_status check_end(const mpisift_config *c, struct msift_error *err
   return MPISIFT_OK;
 }
 
-mpisift_status msift_config_check(const mpisift_config *c, struct msift_error *error)
+mpisift_status msift_config_check(const mpisift_config *c, bool pushed, struct msift_error *error)
 {
   if (c->size != sizeof *c)
     return msift_error_set(error, MPISIFT_ERR_ARG,
@@ -191,7 +191,7 @@ mpisift_status msift_config_check(const mpisift_config *c, struct msift_error *e
   MSIFT_TRY(check_numbers(c, error));
   MSIFT_TRY(check_modifiers(c, error));
   MSIFT_TRY(check_policy(c, error));
-  return check_end(c, error);
+  return check_end(c, pushed, error);
 }
 
 static uint64_t text_hash(const char *text)

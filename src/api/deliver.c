@@ -169,7 +169,7 @@ mpisift_status msift_batch_end(mpisift_loader *l, mpisift_batch *batch)
   MSIFT_TRY(status);
   if (batch != NULL)
     describe(l, rows, batch);
-  l->tickets[l->serial % (l->config.report_lag + 1)] = (struct msift_ticket){l->serial, l->plan.n_rows};
+  l->tickets[l->serial % (l->config.report_lag + 1)] = (struct msift_ticket){l->serial, rows, l->plan.n_rows};
   l->serial++;
   l->run.steps++;
   l->run.trained += l->flight;

@@ -72,14 +72,27 @@ static mpisift_status close_books(mpisift_loader *l, uint64_t *sums)
   return MPISIFT_OK;
 }
 
+/* Whether an endless run would go on for ever: an epoch without candidates, or none accepted for two turnovers of the
+ * history, which holds nothing else then than what the model, untrained since, makes of the data. */
+static bool barren(const mpisift_loader *l)
+{
+  int64_t since = l->run.candidates - l->accepted_at;
+
+  if (l->run.accepted > l->at_epoch.accepted)
+    return false;
+  return l->run.candidates == l->at_epoch.candidates || !msift_policy_scored(l->policy) ||
+         since > 2 * l->config.loss_history_length;
+}
+
 mpisift_status msift_epoch_end(mpisift_loader *l)
 {
   uint64_t sums[N_SUMS];
 
   MSIFT_TRY(close_books(l, sums));
-  if (l->config.epochs == 0 && !l->pushed && l->run.accepted == l->at_epoch.accepted)
+  if (l->config.epochs == 0 && !l->pushed && barren(l))
     return msift_error_set(&l->ctx->error, MPISIFT_ERR_DATA,
-                           "epoch %lld: no sample was accepted; an endless run would hang", (long long)l->epoch);
+                           "epoch %lld: no sample was accepted of the last %lld candidates; an endless run would hang",
+                           (long long)l->epoch, (long long)(l->run.candidates - l->accepted_at));
   l->id_hash = sums[HASH_IN];
   l->run.reported += (int64_t)sums[REPORTED];
   l->run.report_sum += (double)(int64_t)sums[REPORT_SUM] / MSIFT_REPORT_ONE;

@@ -116,8 +116,8 @@ static bool record(mpisift_loader *l, int64_t begin, int64_t n, struct msift_can
     }
     c->group = group_of(l, begin + i);
     msift_candidate_find(c, history);
-    msift_history_add(history, round, (struct msift_seen){msift_history_order(history, round, place), c->key, c->group},
-                      place, c->bin, changes);
+    msift_history_add(history, round, (struct msift_seen){history->end + place, c->key, c->group}, place, c->bin,
+                      changes);
   }
   s->n_bad += bad;
   return bad == 0;
@@ -212,13 +212,16 @@ static void decide_rows(mpisift_loader *l, uint32_t *changes, uint32_t *map)
   }
 }
 
-/* The share of candidates kept so far in the epoch, or as long as too few have come to tell, in the last one; 0 if
- * neither is known. */
+/* The share of candidates kept in this epoch, in which that of an epoch before counts as one history of candidates; 0,
+ * for what the policy expects, as long as too few have come to tell, and where a schedule changes it. */
 static double share_kept(const mpisift_loader *l)
 {
-  if (l->epoch_candidates < l->global_batch || l->epoch_accepted == 0)
-    return l->last_share;
-  return (double)l->epoch_accepted / (double)l->epoch_candidates;
+  double before = l->last_share > 0 ? (double)l->config.loss_history_length : 0;
+  double candidates = (double)l->epoch_candidates + before;
+
+  if (l->config.schedule.shape != MPISIFT_CONSTANT || candidates < (double)l->global_batch)
+    return 0;
+  return ((double)l->epoch_accepted + l->last_share * before) / candidates;
 }
 
 void msift_stage_decide(mpisift_loader *l)

@@ -15,7 +15,7 @@ static mpisift_status check_arguments(mpisift_ctx *ctx, const mpisift_config *co
 
   if (config == NULL || source == NULL || loader == NULL)
     return msift_error_set(error, MPISIFT_ERR_ARG, "mpisift_loader_create: config, source or loader is NULL");
-  MSIFT_TRY(msift_config_check(config, error));
+  MSIFT_TRY(msift_config_check(config, false, error));
   MSIFT_TRY(msift_source_check(source, error));
   policy = msift_policy_find(config->policy, error);
   if (msift_policy_scored(policy) && score == NULL)
@@ -186,6 +186,10 @@ static mpisift_status allocate(mpisift_loader *l, struct msift_error *error)
   if (l->backend == NULL)
     return error->status;
   MSIFT_TRY(copy_fields(l, error));
+  if (l->n_padded > 0 && l->quota > INT32_MAX / (int64_t)(l->record_bytes / 8))
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "a batch of %lld samples with padded fields has more than 16 GiB; take a smaller batch",
+                           (long long)l->quota);
   MSIFT_TRY(allocate_batch(l, error));
   MSIFT_TRY(msift_resize(memory, error, &l->reduction.words, l->max_words, sizeof *l->reduction.words));
   MSIFT_TRY(msift_resize(memory, error, &l->receive, l->quota, l->record_bytes));

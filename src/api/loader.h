@@ -86,7 +86,7 @@ struct msift_books {
 
 /* Sizes of the last batches, against which reports are checked. */
 struct msift_ticket {
-  int64_t serial, n;
+  int64_t serial, rows, valid;
 };
 
 struct mpisift_loader {
@@ -116,8 +116,8 @@ struct mpisift_loader {
   /* Global state, equal on all ranks. */
   int64_t epoch, position, round_size, formed, formed_in_epoch, serial;
   int64_t epoch_candidates, epoch_accepted; /* of rounds in which the policy decided: the keep rate */
+  int64_t accepted_at;                      /* candidates drawn up to the last round that accepted one */
   double last_share;                        /* kept in the last epoch in which enough came to tell; 0: none */
-  int64_t round_candidates;                 /* of the last round */
   int64_t numbered;                         /* positions of epochs gone by, for ids of those pushed without */
   bool in_epoch, exhausted, over;
   struct msift_order order;
@@ -154,7 +154,8 @@ struct mpisift_loader {
 #define MSIFT_REPORT_ONE 0x1p24
 #define MSIFT_REPORT_MOST 0x1p23
 
-mpisift_status msift_config_check(const mpisift_config *config, struct msift_error *error);
+/* pushed: of a sifter, whose epochs end when the user says so. */
+mpisift_status msift_config_check(const mpisift_config *config, bool pushed, struct msift_error *error);
 /* Values that must agree between ranks, in a list of the caller; returns their number. */
 int msift_config_settings(const mpisift_config *config, struct msift_setting *settings);
 

@@ -47,16 +47,6 @@ static int64_t extent(const mpisift_loader *l)
   return l->stage.sifting ? l->round_size : l->global_batch;
 }
 
-/* Of a round in which some positions stay empty, such as those of streams that have ended, the last round tells how
- * many are not. */
-static struct msift_history_round history_round(const mpisift_loader *l)
-{
-  int64_t places = l->stage.end - l->stage.begin, expected = l->round_candidates;
-
-  return (struct msift_history_round){places,
-                                      l->source.n > 0 || expected == 0 || expected > places ? places : expected};
-}
-
 static int64_t history_words(const mpisift_loader *l)
 {
   return l->stage.scored ? msift_history_words(&l->history, l->stage.end - l->stage.begin) : 0;
@@ -83,7 +73,7 @@ static void choose_extent(mpisift_loader *l, bool candidates)
     s->end += extent(l);
     s->end = l->source.n > 0 && s->end > l->source.n ? l->source.n : s->end;
   }
-  s->round = history_round(l);
+  s->round = (struct msift_history_round){s->end - s->begin, l->source.n < 0};
   s->share = msift_lane_count(l->lanes, team->size, team->rank, s->end) -
              msift_lane_count(l->lanes, team->size, team->rank, s->begin);
   if (l->pushed)
@@ -272,9 +262,10 @@ static void commit_counts(mpisift_loader *l)
   l->run.candidates += candidates;
   l->run.scored += l->stage.scored ? candidates : 0;
   l->run.accepted += accepted;
+  l->accepted_at = accepted > 0 ? l->run.candidates : l->accepted_at;
   l->run.rejected += words[MSIFT_WORD_BAD];
   l->run.outliers += words[MSIFT_WORD_OUTLIERS];
-  l->run.pooled = l->pool.owners.n;
+  l->run.pooled = l->pool.owners.n + (l->exchange_pending ? l->flight : 0);
   if (l->stage.sifting) {
     l->epoch_candidates += candidates;
     l->epoch_accepted += accepted;
@@ -294,10 +285,8 @@ static void commit(mpisift_loader *l)
   commit_counts(l);
   l->position = s->end;
   l->exhausted = l->source.n > 0 ? l->position == l->source.n : streams_ended;
-  if (!l->exhausted)
-    l->round_candidates = l->reduction.words[MSIFT_WORD_CANDIDATES];
   if (s->scored)
-    msift_history_commit(&l->history, s->round, changes);
+    msift_history_commit(&l->history, s->round, l->reduction.words[MSIFT_WORD_CANDIDATES], changes);
   l->run.refits = l->history.refits;
 }
 

@@ -12,10 +12,10 @@ static mpisift_status check_ticket(mpisift_loader *l, int64_t serial, int64_t fi
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "mpisift_loader_report: batch %lld is not among the last %lld; the newest is %lld",
                            (long long)serial, (long long)l->config.report_lag + 1, (long long)l->serial - 1);
-  if (first < 0 || n < 0 || first > l->quota || n > l->quota - first || (n > 0 && losses == NULL))
+  if (first < 0 || n < 0 || first > ticket->rows || n > ticket->rows - first || (n > 0 && losses == NULL))
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "mpisift_loader_report: rows %lld to %lld of a batch of %lld, or losses are NULL",
-                           (long long)first, (long long)(first + n), (long long)l->quota);
+                           (long long)first, (long long)(first + n), (long long)ticket->rows);
   return MPISIFT_OK;
 }
 
@@ -29,7 +29,7 @@ mpisift_status mpisift_loader_report(mpisift_loader *loader, int64_t serial, int
     return MPISIFT_ERR_ARG;
   MSIFT_TRY(msift_enter(l->ctx, "mpisift_loader_report"));
   if (check_ticket(l, serial, first, n, losses) == MPISIFT_OK) {
-    valid = l->tickets[serial % (l->config.report_lag + 1)].n;
+    valid = l->tickets[serial % (l->config.report_lag + 1)].valid;
     for (int64_t i = 0; i < n && first + i < valid; i++)
       if (isfinite(losses[i])) {
         l->report_sum +=

@@ -192,6 +192,8 @@ double msift_decider_value_at(struct msift_decider *d, double p)
 
   if (!msift_policy_scored(d->policy) || !msift_history_full(h) || h->total == 0)
     return NAN;
+  if (d->policy->rule == &msift_rule_absolute)
+    return d->terms.config->threshold; /* whatever the bins are */
   for (int b = 0; !h->exact && b < h->bins.n; b++)
     if ((double)bin_threshold(d, b) * 0x1p-32 >= p)
       return (double)msift_key_float(h->bins.first[b]);

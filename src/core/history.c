@@ -213,8 +213,15 @@ static void merge(struct msift_history *h, const uint32_t *come, int64_t n_come,
   h->merged = sorted;
 }
 
+static int64_t order_at(const struct msift_history *h, struct msift_history_round round, int64_t candidates,
+                        int64_t place)
+{
+  return h->end + (round.sparse ? place * candidates / round.places : place);
+}
+
 /* The words are the round's keys; 0 is no finite number's: there is no loss. */
-static void commit_keys(struct msift_history *h, struct msift_history_round round, const uint32_t *words)
+static void commit_keys(struct msift_history *h, struct msift_history_round round, int64_t candidates,
+                        const uint32_t *words)
 {
   int64_t oldest = msift_history_oldest(h, round), gone = expired(&h->window, oldest), n_come = 0;
   uint32_t *go = h->changes, *come = h->changes + gone;
@@ -223,7 +230,7 @@ static void commit_keys(struct msift_history *h, struct msift_history_round roun
     go[i] = seen_at(&h->window, i)->key;
   msift_ring_pop(&h->window, gone);
   for (int64_t place = 0; place < round.places; place++) {
-    struct msift_seen seen = {.order = msift_history_order(h, round, place), .key = words[place]};
+    struct msift_seen seen = {.order = order_at(h, round, candidates, place), .key = words[place]};
 
     if (seen.key == 0 || seen.order < oldest)
       continue;
@@ -235,16 +242,28 @@ static void commit_keys(struct msift_history *h, struct msift_history_round roun
   merge(h, come, n_come, go, gone);
 }
 
-void msift_history_commit(struct msift_history *h, struct msift_history_round round, const uint32_t *words)
+/* The candidates of a sparse round move together: it takes no more places in the window than it has candidates. */
+static void settle(struct msift_history *h, struct msift_history_round round, int64_t candidates)
 {
+  for (int64_t i = 0; i < h->staged && round.sparse; i++) {
+    struct msift_seen *seen = msift_ring_at(&h->seen, h->seen.n + i);
+
+    seen->order = order_at(h, round, candidates, seen->order - h->end);
+  }
   h->seen.n += h->staged;
   h->staged = 0;
+}
+
+void msift_history_commit(struct msift_history *h, struct msift_history_round round, int64_t candidates,
+                          const uint32_t *words)
+{
+  settle(h, round, candidates);
   msift_ring_pop(&h->seen, expired(&h->seen, msift_history_oldest(h, round)));
   for (int64_t g = 0; g < h->groups; g++)
     h->in_group[g] += (uint64_t)signed_word(words[g]);
   if (h->exact)
-    commit_keys(h, round, words + h->groups);
+    commit_keys(h, round, candidates, words + h->groups);
   else
     commit_counts(h, words + h->groups);
-  h->end += round.expected;
+  h->end += round.sparse ? candidates : round.places;
 }

@@ -40,10 +40,11 @@ struct msift_history {
   int64_t sorted_capacity;
 };
 
-/* A round of the history: places [end, end + expected) for candidates that share `places` places of a round. They are
- * as many where each has one; fewer in rounds of which a part stays empty, such as those of streams that have ended. */
+/* A round of the history: candidates at some or all of `places` places. How many a sparse round has, such as one of
+ * streams that have ended, is known only when it is over: what it pushes out of the window goes with the next round. */
 struct msift_history_round {
-  int64_t places, expected;
+  int64_t places;
+  bool sparse;
 };
 
 mpisift_status msift_history_init(struct msift_history *history, struct msift_memory *memory, struct msift_error *error,
@@ -63,17 +64,10 @@ struct msift_place {
 struct msift_place msift_history_place(const struct msift_history *history, uint32_t key);
 struct msift_place msift_history_bin_place(const struct msift_history *history, int bin);
 
-/* The order of the candidate at a place of a round. */
-static inline int64_t msift_history_order(const struct msift_history *history, struct msift_history_round round,
-                                          int64_t place)
-{
-  return history->end + (round.expected == round.places ? place : place * round.expected / round.places);
-}
-
 /* The first order that is in the window after a round. */
 static inline int64_t msift_history_oldest(const struct msift_history *history, struct msift_history_round round)
 {
-  return history->end + round.expected - history->length;
+  return history->end + (round.sparse ? 0 : round.places) - history->length;
 }
 
 /* Words of the changes of a round, and the most there can be. */
@@ -89,7 +83,8 @@ mpisift_status msift_history_reserve(struct msift_history *history, struct msift
  * words of all ranks, modulo 2^32, go to msift_history_commit(); until then a round may begin again. */
 void msift_history_begin(struct msift_history *history, struct msift_history_round round, uint32_t *words);
 
-/* seen: of a candidate at `place` of the round, in `bin`, which does not matter to an exact history. There is room. */
+/* seen: of a candidate at `place` of the round, with order end + place, in `bin`, which does not matter to an exact
+ * history. There is room. */
 static inline void msift_history_add(struct msift_history *history, struct msift_history_round round,
                                      struct msift_seen seen, int64_t place, int bin, uint32_t *words)
 {
@@ -104,7 +99,8 @@ static inline void msift_history_add(struct msift_history *history, struct msift
     words[history->groups + (history->refitting ? msift_bin(&history->next, seen.key) : bin)]++;
 }
 
-/* Take over the global changes, and what this rank has added. */
-void msift_history_commit(struct msift_history *history, struct msift_history_round round, const uint32_t *words);
+/* Take over the global changes, and what this rank has added. candidates: of all ranks, in a sparse round. */
+void msift_history_commit(struct msift_history *history, struct msift_history_round round, int64_t candidates,
+                          const uint32_t *words);
 
 #endif

@@ -180,7 +180,7 @@ static void destroy(subject *s)
 /* One round of one rank: the changes it sends are the changes it gets. */
 static bool feed(subject *s, double t)
 {
-  const struct msift_history_round round = {s->round, s->round};
+  const struct msift_history_round round = {s->round, false};
   struct msift_history *h = &s->history;
 
   if (msift_history_reserve(h, &s->memory, &s->error, round, s->round) != MPISIFT_OK)
@@ -193,7 +193,7 @@ static bool feed(subject *s, double t)
 
     msift_history_add(h, round, seen, i, msift_bin(&h->bins, seen.key), s->words);
   }
-  msift_history_commit(h, round, s->words);
+  msift_history_commit(h, round, s->round, s->words);
   s->n += s->round;
   s->most_bins = h->bins.n > s->most_bins ? h->bins.n : s->most_bins;
   return true;

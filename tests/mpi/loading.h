@@ -174,7 +174,7 @@ static inline void oracle_round(const struct world *w, struct oracle *o, struct 
                                 const struct msift_order *order, int64_t lanes, int64_t begin, int64_t end, int scored,
                                 int sifting)
 {
-  const struct msift_history_round round = {end - begin, end - begin};
+  const struct msift_history_round round = {end - begin, false};
   uint32_t *words = calloc((size_t)msift_history_words(&d->history, end - begin), sizeof *words);
 
   if (scored) {
@@ -208,7 +208,7 @@ static inline void oracle_round(const struct world *w, struct oracle *o, struct 
   o->candidates += end - begin;
   if (scored) {
     o->scored += end - begin;
-    msift_history_commit(&d->history, round, words);
+    msift_history_commit(&d->history, round, end - begin, words);
   }
   free(words);
 }
@@ -229,6 +229,16 @@ static inline double oracle_last_share(const mpisift_config *c, double last, int
   if (sifted < c->global_batch_size)
     return last;
   return c->schedule.shape == MPISIFT_CONSTANT ? (double)kept / (double)sifted : 0;
+}
+
+/* The share kept of late, which weights and class floors go by; 0: what the policy expects. */
+static inline double oracle_share(const mpisift_config *c, double last, int64_t kept, int64_t sifted)
+{
+  double before = last > 0 ? (double)c->loss_history_length : 0;
+
+  if (c->schedule.shape != MPISIFT_CONSTANT || (double)sifted + before < (double)c->global_batch_size)
+    return 0;
+  return ((double)kept + last * before) / ((double)sifted + before);
 }
 
 /* The round size that keeps a batch, by the share of an epoch before or else the policy. */
@@ -270,7 +280,7 @@ static inline struct oracle oracle_run(const struct world *w, int64_t epochs)
       int scores = msift_policy_scored(policy), sifting = delay == 0 && !paused && (!scores || full);
       int filling = delay > 0 ? delay <= (c->loss_history_length + batch - 1) / batch : !full;
       int scored = scores && (sifting || filling);
-      double share = sifted >= batch && kept > 0 ? (double)kept / (double)sifted : last;
+      double share = oracle_share(c, last, kept, sifted);
 
       end = begin + (sifting ? size : batch);
       end = end < w->n ? end : w->n;

@@ -166,10 +166,8 @@ static inline void oracle_push(const struct pushing *p, struct push_oracle *po, 
 
     if (scored && !bad) {
       msift_candidate_find(&candidate, &d->history);
-      msift_history_add(
-          &d->history, round,
-          (struct msift_seen){msift_history_order(&d->history, round, c->position), candidate.key, c->group},
-          c->position, candidate.bin, words);
+      msift_history_add(&d->history, round, (struct msift_seen){d->history.end + c->position, candidate.key, c->group},
+                        c->position, candidate.bin, words);
     }
     if (!bad)
       v = sifting ? msift_decide(&d->decider, &candidate, epoch) : msift_accept_all();
@@ -185,7 +183,7 @@ static inline void oracle_push(const struct pushing *p, struct push_oracle *po, 
   po->o.candidates += n;
   po->rounds++;
   if (scored) {
-    msift_history_commit(&d->history, round, words);
+    msift_history_commit(&d->history, round, n, words);
   }
   free(words);
 }
@@ -203,7 +201,7 @@ static inline bool oracle_sifts(const struct pushing *p, const struct deciding *
 }
 
 static inline void oracle_push_epoch(const struct pushing *p, struct push_oracle *po, struct deciding *d, int64_t epoch,
-                                     int64_t *base, int64_t *last)
+                                     int64_t *base)
 {
   const mpisift_config *c = &p->w.config;
   int64_t batch = c->global_batch_size, kept = 0, sifted = 0, cuts = po->o.cuts.n, before = po->o.accepted.n;
@@ -212,7 +210,7 @@ static inline void oracle_push_epoch(const struct pushing *p, struct push_oracle
 
   for (int64_t k = 0; k < PUSHES; k++) {
     int64_t n = push_list(p, epoch, k, *base, all), had = po->o.accepted.n;
-    struct msift_history_round round = {places, *last == 0 || *last > places ? places : *last};
+    struct msift_history_round round = {places, true};
     int64_t step = p->n_fields > 0 ? po->o.cuts.n : had / batch;
     bool sifting = oracle_sifts(p, d, step, p->n_fields > 0 ? step - cuts : (had - before) / batch, epoch);
 
@@ -220,11 +218,10 @@ static inline void oracle_push_epoch(const struct pushing *p, struct push_oracle
       continue;
     if (sifting)
       msift_decider_refresh(&d->decider, c->epochs > 0 ? (double)epoch / (double)c->epochs : 0,
-                            sifted >= batch && kept > 0 ? (double)kept / (double)sifted : po->last_share);
+                            oracle_share(c, po->last_share, kept, sifted));
     oracle_push(p, po, d, all, n, round, epoch, sifting, po->decided[epoch][k]);
     sifted += sifting ? n : 0;
     kept += sifting ? po->o.accepted.n - had : 0;
-    *last = n;
     *base += places;
     while (p->n_fields > 0 && po->o.accepted.n - last_cut(&po->o) >= batch)
       oracle_cut(&po->o, last_cut(&po->o) + batch, epoch);
@@ -243,12 +240,12 @@ static inline struct push_oracle *oracle_pushes(const struct pushing *p, int64_t
   const mpisift_config *c = &p->w.config;
   struct push_oracle *po = calloc(1, sizeof *po);
   struct deciding *d = calloc(1, sizeof *d);
-  int64_t base = 0, last = 0;
+  int64_t base = 0;
 
   msift_history_init(&d->history, &d->memory, &d->error, c->loss_history_length, c->exact_history, c->groups);
   msift_decider_init(&d->decider, msift_policy_find(c->policy, &d->error), c, &d->history);
   for (int64_t e = 0; e < epochs; e++)
-    oracle_push_epoch(p, po, d, e, &base, &last);
+    oracle_push_epoch(p, po, d, e, &base);
   po->o.carried = p->n_fields > 0 ? po->o.accepted.n - last_cut(&po->o) : 0;
   msift_history_destroy(&d->history, &d->memory);
   free(d);

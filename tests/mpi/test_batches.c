@@ -185,6 +185,67 @@ static void never_ends(void)
   run_both(w);
 }
 
+/* Losses that fall from epoch to epoch: for some time none is among the highest of the history, which still turns over.
+ */
+static int falling_score(void *user, const mpisift_batch *candidates, const mpisift_scores *scores)
+{
+  world_score(user, candidates, scores);
+  for (int64_t i = 0; i < candidates->valid; i++)
+    scores->loss[i] *= (float)pow(0.5, (double)(candidates->epoch < 10 ? candidates->epoch : 10));
+  return 0;
+}
+
+static void endless_run_learns_again(void)
+{
+  struct world w = world_make("barren", 300, 24);
+  mpisift_source source = world_source(&w);
+  mpisift_ctx *ctx = open_world();
+  mpisift_loader *loader = NULL;
+  mpisift_batch batch = {0};
+
+  w.config.policy = "top";
+  w.config.keep = 0.3;
+  w.config.epochs = 0;
+  w.config.loss_history_length = 2000;
+  CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(ctx, &w.config, &source, falling_score, &w, &loader), MPISIFT_OK);
+  for (int step = 0; step < 3000 && batch.epoch < 40; step++)
+    CU_ASSERT_EQUAL_FATAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+  CU_ASSERT_EQUAL(batch.epoch, 40);
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
+/* Normalised weights are 1 on average in every part of the run, whatever a schedule does to the share kept. */
+static void weights_follow_a_schedule(void)
+{
+  struct world w = world_make("weights", 60000, 24);
+  mpisift_source source = world_source(&w);
+  mpisift_ctx *ctx = open_world();
+  mpisift_loader *loader = NULL;
+  mpisift_batch batch;
+  double sums[10] = {0};
+  int64_t counts[10] = {0};
+
+  w.config.policy = "random";
+  w.config.keep = 1;
+  w.config.epochs = 1;
+  w.config.weights = MPISIFT_WEIGHTS_NORMALIZED;
+  w.config.weights_applied = true;
+  w.config.schedule = (mpisift_schedule){MPISIFT_LINEAR, 2, {0, 1}, {1, 0.1}};
+  CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(ctx, &w.config, &source, NULL, NULL, &loader), MPISIFT_OK);
+  while (mpisift_loader_next(loader, &batch) == MPISIFT_OK) {
+    int part = (int)fmin(9, 10 * mpisift_loader_fraction(loader));
+
+    counts[part] += batch.valid;
+    for (int64_t i = 0; i < batch.valid; i++)
+      sums[part] += (double)batch.weights[i];
+  }
+  for (int part = 0; part < 10; part++)
+    CU_ASSERT_DOUBLE_EQUAL(sums[part] / (double)counts[part], 1, 0.02);
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
 static void large_beta(void)
 {
   struct world w = world_make("beta", 20000, 16);
@@ -315,6 +376,7 @@ TEST_MAIN("batches", {"relative policy, carry-over", relative_carries}, {"flush"
           {"flush with padding", flushes_padded}, {"drop", drops}, {"random policy", sifts_at_random},
           {"all, without shuffle", takes_all_in_order}, {"sift delay", delays}, {"blocks and lanes", reads_in_blocks},
           {"few bad losses", rejects_few_bad_losses}, {"equal losses", equal_losses_still_sift},
-          {"small data", small_data}, {"endless", never_ends}, {"beta 100", large_beta},
+          {"small data", small_data}, {"endless", never_ends}, {"endless run learns again", endless_run_learns_again},
+          {"weights follow a schedule", weights_follow_a_schedule}, {"beta 100", large_beta},
           {"thresholds", thresholds_are_quantiles}, {"other policies", other_policies}, {"modifiers", modifiers},
           {"other decisions", other_decisions}, {"coverage", covers_all_samples})

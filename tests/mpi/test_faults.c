@@ -88,6 +88,17 @@ static mpisift_status take_step(struct faulty *f, mpisift_loader *loader, mpisif
   return status;
 }
 
+/* What mpisift.h says of the counts, after errors too. */
+static void check_counts(const mpisift_loader *loader)
+{
+  for (int scope = MPISIFT_STEP; scope <= MPISIFT_RUN; scope++) {
+    mpisift_stats s = mpisift_loader_stats(loader, (mpisift_scope)scope);
+
+    CU_ASSERT_EQUAL(s.candidates, s.sifted_out + s.rejected + s.outliers + s.accepted);
+    CU_ASSERT_EQUAL(s.carried_in + s.accepted, s.trained + s.dropped + s.carried_out + s.pooled);
+  }
+}
+
 /* Run to the end; errors must be `expected`, with `text`, on all ranks, and the batches those of the oracle. Returns
  * the number of errors. */
 static int run_through(struct faulty *f, mpisift_loader *loader, mpisift_status expected, const char *text)
@@ -100,6 +111,7 @@ static int run_through(struct faulty *f, mpisift_loader *loader, mpisift_status 
   for (int step = 0; ended < f->w.config.epochs && errors < 10; step++) {
     mpisift_status status = take_step(f, loader, &batch, step);
 
+    check_counts(loader);
     if (status == MPISIFT_OK && k < o.cuts.n)
       check_batch(&f->w, &o, k++, &batch, test_rank);
     ended += status == MPISIFT_END_OF_EPOCH;

@@ -231,6 +231,30 @@ static void replicas(void)
   MPI_Comm_free(&p.team.replica);
 }
 
+/* Pushes much smaller than they may be: nothing is sifted out before as many candidates as the history holds have come.
+ */
+static void small_pushes(void)
+{
+  enum { N = 16, LENGTH = 320 };
+  const mpisift_pushes pushes = {.max_candidates = 4096};
+  struct world w = world_make("small pushes", -1, 24);
+  mpisift_ctx *ctx = open_world();
+  mpisift_sifter *sifter = NULL;
+  float losses[N];
+  const mpisift_candidates candidates = {.n = test_rank == 0 ? N : 0, .losses = losses};
+
+  w.config.loss_history_length = LENGTH;
+  CU_ASSERT_EQUAL_FATAL(mpisift_sifter_create(ctx, &w.config, &pushes, &sifter), MPISIFT_OK);
+  for (int k = 0; k < 2 * LENGTH / N; k++) {
+    for (int i = 0; i < N; i++)
+      losses[i] = (float)(1 + i) / (float)(1 + k); /* lower with each push */
+    CU_ASSERT_EQUAL(mpisift_sifter_push(sifter, &candidates, NULL), MPISIFT_OK);
+    CU_ASSERT_EQUAL(mpisift_sifter_stats(sifter, MPISIFT_STEP).sifted_out > 0, k >= LENGTH / N);
+  }
+  CU_ASSERT_EQUAL(mpisift_sifter_destroy(&sifter), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
 /* A half's corner cases, as decided by policy absolute: what is at least the threshold, and what is bad. */
 static void half_corners(void)
 {
@@ -243,7 +267,7 @@ static void half_corners(void)
 
   w.config.policy = "absolute";
   w.config.bad_loss_share = 0.5;
-  w.config.loss_history_length = 11 * test_size;
+  w.config.loss_history_length = 11;
   for (int at = 0; at < 6; at++) {
     mpisift_sifter *sifter = NULL;
     bool accepted[11] = {0};
@@ -282,5 +306,5 @@ static void stats_of_calls(void)
 TEST_MAIN("sifter", {"ends of epochs", ends_of_epochs}, {"ids of the library", numbers_of_its_own},
           {"padded fields", padded_fields}, {"endless", without_end}, {"types of losses", loss_types},
           {"policies", policies}, {"modifiers", modifiers}, {"bad losses", bad_losses},
-          {"decisions only", decisions_only}, {"replicas", replicas}, {"corners of half precision", half_corners},
-          {"statistics of calls", stats_of_calls})
+          {"decisions only", decisions_only}, {"replicas", replicas}, {"small pushes", small_pushes},
+          {"corners of half precision", half_corners}, {"statistics of calls", stats_of_calls})

@@ -1,4 +1,5 @@
 /* Streams of unknown length that end at different times on different ranks; and ranks that accept nothing or all. */
+#include "api/loader.h"
 #include "loading.h"
 
 enum { RANK_IDS = 100000 };
@@ -421,7 +422,39 @@ static void nothing_to_train(void)
   }
 }
 
-TEST_MAIN("streams", {"streams of all lengths", streams_of_all_lengths},
+/* The window of a stream holds as many losses as configured, and at most a round more: also where rounds that are not
+ * sifted come between others, and where epochs end in rounds without a sample. */
+static void window_of(int64_t length, int64_t every, double beta)
+{
+  struct stream s = {.w = world_make("window", -1, 24), .length = length};
+  mpisift_source source = stream_source(&s);
+  mpisift_ctx *ctx = open_world();
+  mpisift_loader *loader = NULL;
+  mpisift_batch batch;
+
+  s.w.config.epochs = 0;
+  s.w.config.beta = beta;
+  s.w.config.sift_every = every;
+  s.w.config.loss_history_length = 500;
+  CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(ctx, &s.w.config, &source, stream_score, &s, &loader), MPISIFT_OK);
+  for (int step = 0; step < 150; step++) {
+    CU_ASSERT_EQUAL_FATAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+    CU_ASSERT_EQUAL(msift_history_full(&loader->history), mpisift_loader_stats(loader, MPISIFT_RUN).scored >= 500);
+    CU_ASSERT(loader->history.total <= (uint64_t)(500 + loader->round_size));
+    CU_ASSERT(!msift_history_full(&loader->history) || loader->history.total >= 500);
+  }
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
+static void windows_of_streams(void)
+{
+  window_of(100000, 2, 3);
+  window_of(100000, 3, 9);
+  window_of(24, 1, 1);
+}
+
+TEST_MAIN("streams", {"windows of streams", windows_of_streams}, {"streams of all lengths", streams_of_all_lengths},
           {"ranks that accept nothing", ranks_that_accept_nothing}, {"failing streams", failing_streams},
           {"epochs shorter than a batch", epochs_shorter_than_a_batch}, {"bad pulls", bad_pulls},
           {"nothing to train", nothing_to_train})

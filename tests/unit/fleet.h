@@ -27,6 +27,7 @@ struct fleet {
   struct msift_error error;
   struct scored *scored; /* good losses, ascending in order; those long gone are forgotten */
   int64_t n, capacity, end, length;
+  int64_t oldest;   /* first order that is in the window */
   struct draw draw; /* of groups */
 };
 
@@ -46,6 +47,7 @@ static inline struct fleet *fleet_new(struct fleet_kind kind)
   f->ranks = kind.ranks;
   f->spread = kind.spread;
   f->length = kind.length;
+  f->oldest = -kind.length;
   f->draw.state = 1;
   f->on = calloc((size_t)kind.ranks, sizeof *f->on);
   CU_ASSERT_PTR_NOT_NULL_FATAL(f->on);
@@ -88,7 +90,7 @@ static inline int64_t fleet_window(const struct fleet *f)
   while (low < high) {
     int64_t middle = (low + high) / 2;
 
-    if (f->scored[middle].order < f->end - f->length)
+    if (f->scored[middle].order < f->oldest)
       low = middle + 1;
     else
       high = middle;
@@ -110,16 +112,17 @@ static inline void fleet_reserve(struct fleet *f, int64_t n)
   CU_ASSERT_PTR_NOT_NULL_FATAL(f->scored);
 }
 
-/* Losses of a round by place; NAN: a bad loss, or a place that stayed empty. */
-static inline void fleet_append(struct fleet *f, struct msift_history_round round, const float *losses)
+/* Losses of a round by place; NAN: a bad loss, or a place that stayed empty. Those of a sparse round move together. */
+static inline void fleet_append(struct fleet *f, struct msift_history_round round, int64_t candidates,
+                                const float *losses)
 {
   int64_t groups = f->on[0].groups;
 
   fleet_reserve(f, round.places);
   for (int64_t place = 0; place < round.places; place++)
     if (!isnan(losses[place]))
-      f->scored[f->n++] = (struct scored){f->end + place * round.expected / round.places, place, losses[place],
-                                          groups > 0 ? (int32_t)draw_below(&f->draw, groups) : 0};
+      f->scored[f->n++] = (struct scored){f->end + (round.sparse ? place * candidates / round.places : place), place,
+                                          losses[place], groups > 0 ? (int32_t)draw_below(&f->draw, groups) : 0};
 }
 
 /* What a rank has of the round that begins with the scored one `begin`. */
@@ -138,12 +141,12 @@ static inline void fleet_share(const struct fleet *f, int rank, int64_t begin, s
     if (fleet_scorer(f, f->end + s->place) != rank)
       continue;
     share->places[share->n] = s->place;
-    share->seen[share->n++] = (struct msift_seen){s->order, msift_key(s->loss), s->group};
+    share->seen[share->n++] = (struct msift_seen){f->end + s->place, msift_key(s->loss), s->group};
   }
 }
 
 /* Every rank's words on its own, then their sum. */
-static inline void fleet_exchange(struct fleet *f, struct msift_history_round round, int64_t begin,
+static inline void fleet_exchange(struct fleet *f, struct msift_history_round round, int64_t candidates, int64_t begin,
                                   struct fleet_share *share)
 {
   int64_t n = msift_history_words(&f->on[0], round.places);
@@ -164,12 +167,14 @@ static inline void fleet_exchange(struct fleet *f, struct msift_history_round ro
       sums[i] += words[i];
   }
   for (int r = 0; r < f->ranks; r++)
-    msift_history_commit(&f->on[r], round, sums);
+    msift_history_commit(&f->on[r], round, candidates, sums);
   free(sums);
   free(words);
 }
 
-static inline void fleet_sparse_round(struct fleet *f, struct msift_history_round round, const float *losses)
+/* What a sparse round pushes out of the window goes with the next. */
+static inline void fleet_any_round(struct fleet *f, struct msift_history_round round, int64_t candidates,
+                                   const float *losses)
 {
   struct fleet_share share = {.seen = malloc((size_t)(round.places + 1) * sizeof *share.seen),
                               .places = malloc((size_t)(round.places + 1) * sizeof *share.places)};
@@ -178,16 +183,17 @@ static inline void fleet_sparse_round(struct fleet *f, struct msift_history_roun
   CU_ASSERT_FATAL(share.seen != NULL && share.places != NULL);
   fleet_reserve(f, round.places);
   begin = f->n;
-  fleet_append(f, round, losses);
-  fleet_exchange(f, round, begin, &share);
-  f->end += round.expected;
+  fleet_append(f, round, candidates, losses);
+  fleet_exchange(f, round, candidates, begin, &share);
+  f->oldest = f->end + (round.sparse ? 0 : round.places) - f->length;
+  f->end += round.sparse ? candidates : round.places;
   free(share.places);
   free(share.seen);
 }
 
 static inline void fleet_round(struct fleet *f, const float *losses, int64_t n)
 {
-  fleet_sparse_round(f, (struct msift_history_round){n, n}, losses);
+  fleet_any_round(f, (struct msift_history_round){n, false}, n, losses);
 }
 
 /* Score n losses of a distribution in rounds of up to `most`. */
@@ -215,7 +221,7 @@ static inline int fleet_compare(const void *a, const void *b)
   return x < y ? -1 : x > y;
 }
 
-/* The oracle: the good losses of the last `length` candidates, sorted. */
+/* The oracle: the good losses of the window, sorted. */
 static inline float *fleet_sorted(const struct fleet *f, int64_t *n)
 {
   int64_t first = fleet_window(f);

@@ -54,7 +54,7 @@ static inline void sifter_free(struct sifter *s)
 /* One round. Without groups, all are of group 0. */
 static inline void sifter_learn(struct sifter *s, const float *values, const int32_t *groups, int64_t n)
 {
-  const struct msift_history_round round = {n, n};
+  const struct msift_history_round round = {n, false};
   uint32_t *words = calloc((size_t)msift_history_words(&s->history, n) + 1, sizeof *words);
 
   CU_ASSERT_PTR_NOT_NULL_FATAL(words);
@@ -65,7 +65,7 @@ static inline void sifter_learn(struct sifter *s, const float *values, const int
 
     msift_history_add(&s->history, round, seen, i, msift_bin(&s->history.bins, seen.key), words);
   }
-  msift_history_commit(&s->history, round, words);
+  msift_history_commit(&s->history, round, n, words);
   msift_decider_refresh(&s->decider, 0, 0);
   free(words);
 }
