@@ -4,7 +4,8 @@ example_programs = \
 	examples/02_wrap_a_stream \
 	examples/03_errors \
 	examples/04_replicas \
-	examples/05_sifter
+	examples/05_sifter \
+	examples/06_tokens
 EXTRA_DIST += examples/data
 
 example_cppflags = $(public_cppflags)
@@ -19,5 +20,7 @@ examples_04_replicas_CPPFLAGS = $(example_cppflags)
 examples_04_replicas_LDADD = $(example_libs)
 examples_05_sifter_CPPFLAGS = $(example_cppflags)
 examples_05_sifter_LDADD = $(example_libs)
+examples_06_tokens_CPPFLAGS = $(example_cppflags)
+examples_06_tokens_LDADD = $(example_libs)
 check_PROGRAMS += $(example_programs)
 TESTS += $(example_programs)

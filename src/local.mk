@@ -6,6 +6,7 @@ libmpisift_core_la_SOURCES = \
 	src/api/config.c \
 	src/api/context.c \
 	src/api/context.h \
+	src/api/convert.c \
 	src/api/dataset.c \
 	src/api/deliver.c \
 	src/api/epoch.c \
@@ -17,6 +18,7 @@ libmpisift_core_la_SOURCES = \
 	src/api/next.c \
 	src/api/record.c \
 	src/api/round.c \
+	src/api/rows.c \
 	src/api/sifter.c \
 	src/api/source.c \
 	src/api/source.h \
@@ -28,8 +30,11 @@ libmpisift_core_la_SOURCES = \
 	src/backend/cpu/losses.c \
 	src/backend/cpu/losses.h \
 	src/base/clock.h \
+	src/base/convert.c \
+	src/base/convert.h \
 	src/base/error.c \
 	src/base/error.h \
+	src/base/half.h \
 	src/base/memory.c \
 	src/base/memory.h \
 	src/base/ring.c \
@@ -70,7 +75,9 @@ libmpisift_core_la_SOURCES = \
 	src/io/dataset.c \
 	src/io/dataset.h \
 	src/io/h5.c \
-	src/io/h5.h
+	src/io/h5.h \
+	src/io/rows.c \
+	src/io/rows.h
 libmpisift_core_la_CPPFLAGS = $(library_cppflags)
 libmpisift_core_la_LIBADD = $(HDF5_LIBS) $(MPI_LIBS) -lm
 

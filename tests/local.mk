@@ -33,6 +33,7 @@ LDADD = libmpisift_core.la $(CUNIT_LIBS) $(HDF5_LIBS) $(MPI_LIBS) -lm
 unit_tests = \
 	tests/unit/test_base \
 	tests/unit/test_bins \
+	tests/unit/test_convert \
 	tests/unit/test_history \
 	tests/unit/test_losses \
 	tests/unit/test_modifiers \
@@ -44,12 +45,14 @@ unit_tests = \
 	tests/unit/test_scale
 mpi_tests = \
 	tests/mpi/test_batches \
+	tests/mpi/test_conversion \
 	tests/mpi/test_corruption \
 	tests/mpi/test_dataset \
 	tests/mpi/test_faults \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
 	tests/mpi/test_pool \
+	tests/mpi/test_rows \
 	tests/mpi/test_scores \
 	tests/mpi/test_sifter \
 	tests/mpi/test_sifter_faults \
@@ -77,6 +80,7 @@ test_helpers = \
 	tests/mpi/h5_files.h \
 	tests/mpi/loading.h \
 	tests/mpi/pushing.h \
+	tests/mpi/row_files.h \
 	tests/testing.h \
 	tests/tools/tap.sh \
 	tests/unit/draw.h \

@@ -91,7 +91,7 @@ mpisift_status mpisift_open(const mpisift_team *team, const mpisift_hooks *hooks
                             mpisift_ctx **ctx);
 
 /** Release the context and set *ctx to NULL. Collective. NULL and a pointer to NULL are no-ops.
- * \return ERR_STATE, with nothing released, while a loader or data set made from it is alive. */
+ * \return ERR_STATE, with nothing released, while a loader, sifter or source made from it is alive. */
 mpisift_status mpisift_close(mpisift_ctx **ctx);
 
 /** Text of the last error of this context: failing rank (unless all failed alike), call, cause, what to do. "" where
@@ -141,15 +141,15 @@ typedef struct mpisift_field {
 /** Bytes of one sample of a field. Not collective. */
 size_t mpisift_field_bytes(const mpisift_field *field);
 
-/** Where candidates come from. mpisift_arrays_source() and mpisift_dataset_source() fill one; or fill it with
- * callbacks.
+/** Where candidates come from. mpisift_arrays_source(), mpisift_dataset_source(), mpisift_rows_source() and
+ * mpisift_convert_source() fill one; or fill it with callbacks.
  *
  * *Indexed*: `n` samples with ids 0 to n−1, any of which `read` delivers; `n` and `block` agree between ranks.
  * *Stream*: `n` = −1 and `pull` delivers what comes next on this rank; its length is unknown and may differ between
  * ranks, and ids are the user's. `fields` agree between ranks. In a replica only rank 0's callbacks are called.
  *
- * The callbacks return 0 on success; any other value fails the round on all ranks, with ERR_CALLBACK, or for a data
- * set with what it met (ERR_IO, ERR_MEMORY). They run on the
+ * The callbacks return 0 on success; any other value fails the round on all ranks, with ERR_CALLBACK, or for the
+ * library's own sources with what they met (ERR_IO, ERR_DATA, ERR_MEMORY). They run on the
  * caller's thread inside collective calls and must not call the library, but for mpisift_explain().
  */
 typedef struct mpisift_source {
@@ -202,6 +202,86 @@ mpisift_source mpisift_dataset_source(const mpisift_dataset *dataset);
 
 /** Close the data set and set *dataset to NULL. Not collective. No loader may use it any more. */
 void mpisift_dataset_close(mpisift_dataset **dataset);
+
+/** Order of the bytes of an element in a file. */
+typedef enum mpisift_byte_order { MPISIFT_NATIVE_ENDIAN, MPISIFT_LITTLE_ENDIAN, MPISIFT_BIG_ENDIAN } mpisift_byte_order;
+
+/** Plain binary files of rows, all rows of one size, without compression. Row i of a file begins at byte header +
+ * i × stride. Rows may have gaps between them (stride > row), or overlap (stride < row), such as sequences of T + 1
+ * tokens with stride T. Files without overlap hold whole rows only; what fills no row at the end of a file whose rows
+ * overlap is left out, and a log line says so. Rows do not go on in the next file. What is not set is zero. */
+typedef struct mpisift_row_files {
+  const char *const *paths; /**< [n_paths]; the ids of a file follow those of the one before. The paths may differ
+                                 between ranks, such as copies on local disks; what is in the files may not */
+  int n_paths;
+  int64_t header;              /**< bytes before the first row of each file. Default 0 */
+  int64_t stride;              /**< bytes from one row's begin to the next; >= 1 */
+  int64_t row;                 /**< bytes of a row. Default 0: as stride */
+  int n_fields;                /**< 1 to MPISIFT_MAX_FIELDS */
+  const mpisift_field *fields; /**< [n_fields] */
+  const int64_t *offsets;      /**< [n_fields]: the byte of a row at which the field begins; fields may overlap, and
+                                    bytes may belong to none. NULL: one behind the other */
+  mpisift_byte_order order;    /**< default MPISIFT_NATIVE_ENDIAN */
+  int64_t block;               /**< mpisift_source::block. Default 0: the rows of about 1 MiB */
+} mpisift_row_files;
+
+/** Files of rows that are open. */
+typedef struct mpisift_rows mpisift_rows;
+
+/** Open files of rows. Collective over the context's team; every rank opens each file, and keeps at most 64 open.
+ * Rows are read straight from the files, consecutive ids in one piece; up to 1 MiB, or one row, is kept as a buffer
+ * where rows have several fields or bytes of none.
+ * \param [in]  ctx
+ * \param [in]  files  Copied. Equal on all ranks but for the paths, and so are the numbers of rows found; checked.
+ * \param [out] rows   NULL on error. Released with mpisift_rows_close().
+ * \return ERR_IO (missing, not a regular file), ERR_DATA (no rows, or bytes that are no whole row), ERR_ARG (also a
+ * field that ends beyond its row), ERR_MEMORY, ERR_MPI. Reading: ERR_IO (also where a file has shrunk).
+ */
+mpisift_status mpisift_rows_open(mpisift_ctx *ctx, const mpisift_row_files *files, mpisift_rows **rows);
+
+/** The rows as an indexed source. Valid until they are closed. Not collective. */
+mpisift_source mpisift_rows_source(const mpisift_rows *rows);
+
+/** Close the files and set *rows to NULL. Not collective. No loader may use them any more. */
+void mpisift_rows_close(mpisift_rows **rows);
+
+/** How a field of a source is to be converted: each value to value × scale + offset, of another type. */
+typedef struct mpisift_conversion {
+  const char *field; /**< its name */
+  mpisift_type type; /**< MPISIFT_F32, MPISIFT_F64, MPISIFT_I32 or MPISIFT_I64; from any type */
+  double scale;      /**< finite; 0 stands for 1 */
+  double offset;     /**< finite */
+} mpisift_conversion;
+
+/** A source whose fields are converted. */
+typedef struct mpisift_convert mpisift_convert;
+
+/** Convert fields of a source as they are read or pulled; other fields pass as they are. Collective over the context's
+ * team.
+ *
+ * From integer to integer, without scale and offset, values are exact. All else is computed in float64; results are
+ * rounded to the nearest, for integer types to an integer, ties to even. A value that the type cannot hold is ERR_DATA,
+ * and the message names field, sample and value: an integer out of range, NaN or infinite for an integer type, or a
+ * finite value that would become infinite. NaN and infinite values stay so in float types. A stream goes on behind the
+ * samples that were pulled with such a value.
+ * \param [in]  ctx
+ * \param [in]  source       Indexed or a stream. Copied; all that it points to must live as long as the new source.
+ * \param [in]  conversions  [n], equal on all ranks; checked. One for each field that is to be converted. Borrowed for
+ *                           the time of the call.
+ * \param [in]  n            At least 1.
+ * \param [out] convert      NULL on error. Released with mpisift_convert_destroy().
+ * \return ERR_ARG (also a field that the source does not have), ERR_DATA (the source is empty), ERR_MEMORY, ERR_MPI.
+ */
+mpisift_status mpisift_convert_create(mpisift_ctx *ctx, const mpisift_source *source,
+                                      const mpisift_conversion *conversions, int n, mpisift_convert **convert);
+
+/** The source of what is converted; as many samples, with the same ids. Valid until it is destroyed. Not collective.
+ */
+mpisift_source mpisift_convert_source(const mpisift_convert *convert);
+
+/** Release what converts and set *convert to NULL; the source that was converted stays. Not collective. No loader may
+ * use it any more. */
+void mpisift_convert_destroy(mpisift_convert **convert);
 
 /** @} */
 /** \defgroup config Configuration

@@ -167,7 +167,7 @@ mpisift_status mpisift_close(mpisift_ctx **ctx)
     return msift_enter(c, "mpisift_close");
   if (c->children > 0)
     return msift_error_set(msift_error_begin(c), MPISIFT_ERR_STATE,
-                           "mpisift_close: %d loaders and data sets are alive; release them first", c->children);
+                           "mpisift_close: %d loaders and sources are alive; release them first", c->children);
   if (mpi_runs())
     msift_team_close(&c->team, &c->memory);
   free(c);

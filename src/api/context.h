@@ -11,7 +11,7 @@ struct mpisift_ctx {
   mpisift_hooks hooks;
   bool busy;     /* a public call is running */
   bool poisoned; /* MPI has failed */
-  int children;  /* loaders and data sets alive */
+  int children;  /* loaders, sifters and opened sources alive */
 };
 
 /* Begin a public call: check thread, MPI, re-entry and poison, and clear the error. What fails here is local. */

@@ -5,6 +5,7 @@
 
 #include "api/loader.h"
 #include "api/source.h"
+#include "base/half.h"
 
 struct mpisift_sifter {
   mpisift_loader *loader;
@@ -140,35 +141,15 @@ static mpisift_status check_candidates(const mpisift_loader *l, const mpisift_ca
   return check_records(l, c, error);
 }
 
-/* IEEE half precision. */
-static float half(uint16_t bits)
-{
-  int exponent = bits >> 10 & 31, fraction = bits & 1023;
-  float value = exponent == 0 ? ldexpf((float)fraction, -24) : ldexpf((float)(1024 + fraction), exponent - 25);
-
-  if (exponent == 31)
-    value = fraction == 0 ? INFINITY : NAN;
-  return (bits & 0x8000) != 0 ? -value : value;
-}
-
-static float bfloat(uint16_t bits)
-{
-  uint32_t word = (uint32_t)bits << 16;
-  float value;
-
-  memcpy(&value, &word, sizeof value);
-  return value;
-}
-
 static float loss_at(const mpisift_candidates *c, int64_t i)
 {
   switch (c->loss_type) {
   case MPISIFT_F64:
     return (float)((const double *)c->losses)[i];
   case MPISIFT_F16:
-    return half(((const uint16_t *)c->losses)[i]);
+    return msift_half(((const uint16_t *)c->losses)[i]);
   case MPISIFT_BF16:
-    return bfloat(((const uint16_t *)c->losses)[i]);
+    return msift_bfloat(((const uint16_t *)c->losses)[i]);
   default:
     return ((const float *)c->losses)[i];
   }
