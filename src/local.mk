@@ -3,6 +3,7 @@
 # the latter.
 noinst_LTLIBRARIES += libmpisift_core.la
 libmpisift_core_la_SOURCES = \
+	src/api/agree.c \
 	src/api/config.c \
 	src/api/context.c \
 	src/api/context.h \
@@ -16,6 +17,7 @@ libmpisift_core_la_SOURCES = \
 	src/api/loader.h \
 	src/api/losses.c \
 	src/api/next.c \
+	src/api/pool.c \
 	src/api/record.c \
 	src/api/round.c \
 	src/api/rows.c \

@@ -35,13 +35,8 @@ static mpisift_status post_sends(mpisift_loader *l, struct msift_error *error)
 
     if (t->from != l->plan.rank)
       continue;
-    for (int64_t i = 0; i < t->n; i++) {
-      const unsigned char *record = msift_ring_at(&l->pool.records, t->first + i);
-      size_t bytes = msift_record_size(l, record);
-
-      memcpy(end, record, bytes);
-      end += bytes;
-    }
+    for (int64_t i = 0; i < t->n; i++)
+      end = msift_pool_pack(l, t->first + i, end);
     MSIFT_TRY(msift_exchange_send(&l->exchange, message, units(l, (size_t)(end - message)), t->to, error));
     l->sent_bytes += l->n_padded > 0 ? end - message : 0;
   }
@@ -82,14 +77,12 @@ mpisift_status msift_batch_begin(mpisift_loader *l, int64_t n)
 static void fill_row(mpisift_loader *l, int64_t i, const struct msift_row *row)
 {
   struct msift_columns *c = &l->columns;
-  const unsigned char *record;
   struct msift_tag tag;
 
   if (row->transfer < 0)
-    record = msift_ring_at(&l->pool.records, row->index);
+    tag = msift_pool_read(l, row->index, i);
   else
-    record = l->received[l->plan.transfers[row->transfer].place + row->index];
-  tag = msift_record_read(l, record, i);
+    tag = msift_record_read(l, l->received[l->plan.transfers[row->transfer].place + row->index], i);
   c->ids[i] = tag.id;
   c->slots[i] = row->slot;
   c->epochs[i] = tag.epoch;
@@ -144,16 +137,25 @@ static void describe(mpisift_loader *l, int64_t rows, mpisift_batch *batch)
   memcpy(batch->lengths, l->columns.lengths, sizeof batch->lengths);
 }
 
+mpisift_status msift_batch_wait(mpisift_loader *l)
+{
+  double begin = msift_range_begin(l->ctx, "mpisift exchange");
+
+  if (msift_team_leads(&l->ctx->team))
+    msift_exchange_end(&l->exchange, &l->ctx->error);
+  l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
+  return l->ctx->error.status;
+}
+
 static mpisift_status receive_rows(mpisift_loader *l, int64_t rows, struct msift_error *error)
 {
   if (msift_team_leads(&l->ctx->team)) {
-    MSIFT_TRY(msift_exchange_end(&l->exchange, error));
     find_received(l);
     for (int64_t i = 0; i < l->plan.n_rows; i++)
       fill_row(l, i, &l->plan.rows[i]);
     for (int64_t i = l->plan.n_rows; i < rows; i++)
       fill_padding(l, i);
-    msift_ring_pop(&l->pool.records, l->plan.held[l->plan.rank]);
+    msift_pool_pop(l, l->plan.held[l->plan.rank]);
   }
   return share_batch(l, rows, error);
 }
@@ -161,9 +163,12 @@ static mpisift_status receive_rows(mpisift_loader *l, int64_t rows, struct msift
 mpisift_status msift_batch_end(mpisift_loader *l, mpisift_batch *batch)
 {
   int64_t rows = l->config.pad_last_batch ? l->quota : l->plan.n_rows;
-  double begin = msift_range_begin(l->ctx, "mpisift exchange");
-  mpisift_status status = receive_rows(l, rows, &l->ctx->error);
+  double begin;
+  mpisift_status status;
 
+  MSIFT_TRY(msift_batch_wait(l));
+  begin = msift_range_begin(l->ctx, "mpisift exchange");
+  status = receive_rows(l, rows, &l->ctx->error);
   l->exchange_pending = false;
   l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
   MSIFT_TRY(status);

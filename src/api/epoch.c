@@ -64,7 +64,7 @@ static mpisift_status close_books(mpisift_loader *l, uint64_t *sums)
   sums[SENT_BYTES] = (uint64_t)l->sent_bytes;
   MSIFT_TRY(msift_team_sum(&l->ctx->team, sums, N_SUMS, error));
   if (sums[FAILED] > 0)
-    return msift_round_failed(l);
+    return msift_tell_failure(l);
   if (sums[HASH_IN] != sums[HASH_OUT] || sums[N_IN] != sums[N_OUT] || sums[N_IN] != (uint64_t)l->run.candidates)
     return msift_error_set(error, MPISIFT_ERR_STATE,
                            "epoch %lld: %llu candidates came in, but %llu found their end; please report this as a bug",
@@ -88,6 +88,7 @@ mpisift_status msift_epoch_end(mpisift_loader *l)
 {
   uint64_t sums[N_SUMS];
 
+  msift_pool_settle(l);
   MSIFT_TRY(close_books(l, sums));
   if (l->config.epochs == 0 && !l->pushed && barren(l))
     return msift_error_set(&l->ctx->error, MPISIFT_ERR_DATA,

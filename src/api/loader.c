@@ -199,6 +199,8 @@ static mpisift_status allocate(mpisift_loader *l, struct msift_error *error)
     l->tickets[i].serial = -1;
   MSIFT_TRY(msift_plan_init(&l->plan, memory, error, team->size, team->rank, team->node, l->quota));
   l->reduction.header = MSIFT_HEADER_WORDS;
+  l->agreement = (struct msift_reduction){
+      .words = l->agreement_words, .n = MSIFT_AGREEMENT_WORDS, .header = MSIFT_AGREEMENT_WORDS};
   l->pool.owners.size = sizeof(uint32_t);
   l->pool.records.size = l->record_bytes;
   MSIFT_TRY(msift_history_init(&l->history, memory, error, c->loss_history_length, c->exact_history, c->groups));

@@ -1,6 +1,7 @@
 /* A loader from the inside; a sifter is one whose candidates are pushed. The files: loader.c creates and destroys,
- * next.c runs a call of mpisift_loader_next, round.c stages and commits a round, stage.c reads and scores, judge.c
- * decides, deliver.c forms a batch, stats.c counts, sifter.c pushes. */
+ * next.c runs a call of mpisift_loader_next, agree.c tells of failures, round.c stages and commits a round, stage.c
+ * reads and scores, judge.c decides, pool.c keeps what waits, deliver.c forms a batch, stats.c counts, sifter.c pushes.
+ */
 #ifndef MSIFT_API_LOADER_H
 #define MSIFT_API_LOADER_H
 
@@ -18,15 +19,16 @@ enum { MSIFT_MAX_ROUND_BATCHES = 128 };
 
 /* Words of the round's reduction ahead of the history's changes and the bitmap. */
 enum {
-  MSIFT_WORD_FAILED, /* ranks that failed */
-  MSIFT_WORD_ENDED,  /* leaders whose stream has ended */
+  MSIFT_WORD_FAILED,                                 /* ranks that failed */
+  MSIFT_WORD_REPORTED,                               /* losses reported, */
+  MSIFT_WORD_REPORT_SUM,                             /* and their sum in fixed point, in four pieces of 16 bits */
+  MSIFT_AGREEMENT_WORDS = MSIFT_WORD_REPORT_SUM + 4, /* those are all where there is no round to carry an agreement */
+  MSIFT_WORD_ENDED = MSIFT_AGREEMENT_WORDS,          /* leaders whose stream has ended */
   MSIFT_WORD_CANDIDATES,
   MSIFT_WORD_BAD,      /* bad losses */
   MSIFT_WORD_OUTLIERS, /* not accepted as outliers */
   MSIFT_WORD_ACCEPTED,
-  MSIFT_WORD_REPORTED,   /* losses reported, */
-  MSIFT_WORD_REPORT_SUM, /* and their sum in fixed point, in four pieces of 16 bits */
-  MSIFT_HEADER_WORDS = MSIFT_WORD_REPORT_SUM + 4
+  MSIFT_HEADER_WORDS
 };
 
 /* Where a row of pushed candidates comes from. */
@@ -41,7 +43,7 @@ struct msift_chance {
 
 /* Candidates of a round on this rank, in the order of positions. */
 struct msift_stage {
-  int64_t begin, end; /* positions of the round, of all ranks; equal where the round only agrees */
+  int64_t begin, end; /* positions of the round, of all ranks */
   int64_t share;      /* positions of this rank */
   int64_t filled;     /* of these, read */
   int64_t score_calls;
@@ -56,6 +58,8 @@ struct msift_stage {
   mpisift_scores more; /* those besides the loss that the configuration asks for */
   struct msift_chance *chances;
   bool *accepted;
+  int64_t *kept; /* [first_kept, n_kept): rows of the last round that wait here for their batch, behind the pool's */
+  int64_t first_kept, n_kept;
   int64_t n_accepted, n_bad, n_outliers;
   struct msift_error bad; /* about the first bad loss of this rank */
 };
@@ -127,7 +131,8 @@ struct mpisift_loader {
   /* This rank's part. */
   struct msift_pool pool;
   struct msift_stage stage;
-  struct msift_reduction reduction;
+  struct msift_reduction reduction, agreement;
+  uint32_t agreement_words[MSIFT_AGREEMENT_WORDS];
   struct msift_exchange exchange;
   struct msift_plan plan;
   bool stream_begun, stream_ended, round_pending, exchange_pending, agreed;
@@ -159,12 +164,21 @@ mpisift_status msift_config_check(const mpisift_config *config, bool pushed, str
 /* Values that must agree between ranks, in a list of the caller; returns their number. */
 int msift_config_settings(const mpisift_config *config, struct msift_setting *settings);
 
-/* round.c: stage a round of new candidates, or one that only agrees: the work that can fail comes first, and its
- * failure travels in the collective that is posted then. End: OK after the commit, or the agreed error with nothing
- * committed. */
-void msift_round_stage(mpisift_loader *loader, bool candidates);
+/* round.c: read a round's candidates, judge them, post its reduction. The work that can fail comes first, and its
+ * failure travels in the reduction. End: OK after the commit, or the agreed error with nothing committed.
+ * msift_round_run: all of it. */
+void msift_round_read(mpisift_loader *loader);
+void msift_round_judge(mpisift_loader *loader);
 mpisift_status msift_round_post(mpisift_loader *loader);
 mpisift_status msift_round_end(mpisift_loader *loader);
+mpisift_status msift_round_run(mpisift_loader *loader);
+
+/* agree.c: an agreement without a round: no rank has failed, or the error. A round carries one of these too: put what
+ * this rank has to tell into its words; take what all told, OK or the error. */
+mpisift_status msift_agreement_post(mpisift_loader *loader);
+mpisift_status msift_agreement_end(mpisift_loader *loader);
+void msift_agreement_put(mpisift_loader *loader, uint32_t *words);
+mpisift_status msift_agreement_take(mpisift_loader *loader, const uint32_t *words);
 
 /* stage.c: the fallible half of a round. */
 void msift_stage_read(mpisift_loader *loader);
@@ -179,10 +193,21 @@ void msift_stage_decide(mpisift_loader *loader);
 /* The words that tell which positions are accepted. */
 int64_t msift_map_words(const mpisift_loader *loader, int64_t positions);
 
-/* record.c: a staged row as a record; a record as a row of the batch, returns its tag; bytes of a record. */
-void msift_record_write(const mpisift_loader *loader, int64_t row, unsigned char *record);
+/* record.c: a staged row as a record; a record, or a staged row, as a row of the batch, returns its tag; bytes of a
+ * record. */
+void msift_record_write(const mpisift_loader *loader, int64_t staged, unsigned char *record);
 struct msift_tag msift_record_read(mpisift_loader *loader, const unsigned char *record, int64_t row);
+struct msift_tag msift_staged_read(mpisift_loader *loader, int64_t staged, int64_t row);
 size_t msift_record_size(const mpisift_loader *loader, const unsigned char *record);
+
+/* pool.c: this rank's samples that wait, oldest first: records, and behind them rows that are still staged. Most rows
+ * of a round go into the next batch, for which a copy of each into the pool would be in vain.
+ * msift_pool_settle: the stage is needed for other rows; none of them stay there. */
+void msift_pool_settle(mpisift_loader *loader);
+void msift_pool_pop(mpisift_loader *loader, int64_t n);
+/* Sample i as a record to be sent, returns its end; and as a row of the batch, returns its tag. */
+unsigned char *msift_pool_pack(const mpisift_loader *loader, int64_t i, unsigned char *record);
+struct msift_tag msift_pool_read(mpisift_loader *loader, int64_t i, int64_t row);
 
 /* What a loader is made of. */
 struct msift_blueprint {
@@ -197,11 +222,13 @@ struct msift_blueprint {
 /* Collective. `blueprint` is NULL where this rank's arguments are wrong and ctx->error says why. */
 mpisift_status msift_loader_make(mpisift_ctx *ctx, const struct msift_blueprint *blueprint, mpisift_loader **loader);
 
-/* Tell all ranks the outcome of those that failed. */
-mpisift_status msift_round_failed(mpisift_loader *loader);
+/* agree.c: tell all ranks the outcome of those that failed. */
+mpisift_status msift_tell_failure(mpisift_loader *loader);
 
-/* deliver.c: plan a batch of the oldest n pooled samples and post its messages; wait and fill the batch. */
+/* deliver.c: plan a batch of the oldest n pooled samples and post its messages; wait for them; that, and fill the
+ * batch. */
 mpisift_status msift_batch_begin(mpisift_loader *loader, int64_t n);
+mpisift_status msift_batch_wait(mpisift_loader *loader);
 mpisift_status msift_batch_end(mpisift_loader *loader, mpisift_batch *batch);
 
 /* sifter.c: what is inside a sifter. */

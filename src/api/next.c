@@ -1,12 +1,11 @@
-/* One call of mpisift_loader_next. Every call carries an agreement, so that a failure of any rank reaches all: that of
- * a round, or where no candidates are needed, of a round that only agrees. */
+/* One call of mpisift_loader_next. Every call carries an agreement, so that a failure of any rank reaches all before it
+ * trains on a batch alone: that of a round, or one of its own. */
 #include "api/loader.h"
 
-static mpisift_status run_round(mpisift_loader *l, bool candidates)
+static mpisift_status agree(mpisift_loader *l)
 {
-  msift_round_stage(l, candidates);
-  MSIFT_TRY(msift_round_post(l));
-  return msift_round_end(l);
+  MSIFT_TRY(msift_agreement_post(l));
+  return msift_agreement_end(l);
 }
 
 /* Accepted samples that make a batch now: a global batch, at the end of an epoch maybe the rest, or none. */
@@ -22,17 +21,16 @@ static int64_t ready(const mpisift_loader *l)
 /* Agree that no rank pushes any more, in a round of its own: that of a rank that fails in place of a push meets it. */
 static mpisift_status close_pushes(mpisift_loader *l)
 {
-  MSIFT_TRY(run_round(l, true));
+  MSIFT_TRY(msift_round_run(l));
   l->closed = true;
   return MPISIFT_OK;
 }
 
-/* Bring a batch under way: OK, the end of the epoch, or an error. An agreement begun in this call comes before any
- * batch, so that no rank trains on it while another has failed. */
+/* Bring a batch under way: OK, the end of the epoch, or an error. */
 static mpisift_status find_batch(mpisift_loader *l)
 {
   for (;;) {
-    bool have = l->exchange_pending || ready(l) > 0;
+    bool have = ready(l) > 0;
 
     if (!have && !l->exhausted && l->pushed)
       return MPISIFT_MORE;
@@ -40,12 +38,14 @@ static mpisift_status find_batch(mpisift_loader *l)
       MSIFT_TRY(close_pushes(l));
       continue;
     }
-    if ((have && !l->agreed) || (!have && !l->exhausted)) {
-      MSIFT_TRY(run_round(l, !have));
+    if (!have && !l->exhausted) {
+      MSIFT_TRY(msift_round_run(l));
       continue;
     }
+    if (have && !l->agreed)
+      MSIFT_TRY(agree(l));
     if (have)
-      return l->exchange_pending ? MPISIFT_OK : msift_batch_begin(l, ready(l));
+      return msift_batch_begin(l, ready(l));
     MSIFT_TRY(msift_epoch_end(l));
     if (l->config.epochs > 0 || l->pushed)
       return MPISIFT_END_OF_EPOCH;
@@ -53,15 +53,42 @@ static mpisift_status find_batch(mpisift_loader *l)
   }
 }
 
-/* Depth 1: set the next exchange and the next round going, for the time of the training step. */
-static mpisift_status prefetch(mpisift_loader *l)
+/* Candidates for another batch behind that under way and the next are wanted. */
+static bool reads_ahead(const mpisift_loader *l)
 {
-  bool full = l->pool.owners.n >= l->global_batch;
-  int64_t left = l->pool.owners.n - (full ? l->global_batch : 0);
+  return !l->exhausted && l->pool.owners.n < 2 * l->global_batch;
+}
 
-  msift_round_stage(l, left < l->global_batch && !l->exhausted);
-  if (full)
+/* Depth 1: while ranks agree, read candidates ahead. The pool then gets all of the next batch, so that its exchange can
+ * begin: most often the round of the call before has brought it. */
+static mpisift_status look_ahead(mpisift_loader *l)
+{
+  bool reads = reads_ahead(l), agreeing = !l->agreed;
+
+  if (agreeing)
+    MSIFT_TRY(msift_agreement_post(l));
+  MSIFT_TRY(msift_batch_wait(l)); /* its buffers may grow now */
+  if (reads)
+    msift_round_read(l);
+  if (agreeing)
+    MSIFT_TRY(msift_agreement_end(l));
+  while (l->pool.owners.n < l->global_batch && !l->exhausted)
+    MSIFT_TRY(msift_round_run(l));
+  return MPISIFT_OK;
+}
+
+/* Depth 1: set the next exchange and the next round going, for the time of the training step. */
+static mpisift_status go_on(mpisift_loader *l)
+{
+  bool reads = reads_ahead(l);
+
+  if (reads)
+    msift_round_read(l);
+  if (l->pool.owners.n >= l->global_batch)
     MSIFT_TRY(msift_batch_begin(l, l->global_batch));
+  if (!reads)
+    return MPISIFT_OK;
+  msift_round_judge(l);
   return msift_round_post(l);
 }
 
@@ -84,11 +111,14 @@ static mpisift_status next(mpisift_loader *l, mpisift_batch *batch)
   if (l->round_pending)
     MSIFT_TRY(msift_round_end(l));
   l->agreed = false;
-  status = find_batch(l);
+  status = l->exchange_pending ? MPISIFT_OK : find_batch(l);
   if (status != MPISIFT_OK)
     return status;
+  if (l->config.pipeline_depth == 0)
+    return msift_batch_end(l, batch);
+  MSIFT_TRY(look_ahead(l));
   MSIFT_TRY(msift_batch_end(l, batch));
-  return l->config.pipeline_depth > 0 ? prefetch(l) : MPISIFT_OK;
+  return go_on(l);
 }
 
 static mpisift_status push(mpisift_loader *l)
@@ -97,7 +127,7 @@ static mpisift_status push(mpisift_loader *l)
   if (l->exhausted || ready(l) > 0)
     return msift_error_set(&l->ctx->error, MPISIFT_ERR_STATE, "call mpisift_sifter_next first: %s",
                            l->exhausted ? "the epoch has been ended" : "a batch is ready");
-  return run_round(l, true);
+  return msift_round_run(l);
 }
 
 /* What a rank could not push has no bearing on its next push. */
@@ -126,7 +156,7 @@ static mpisift_status fail(mpisift_loader *l)
   mpisift_status status = next(l, NULL);
 
   if (status == MPISIFT_MORE)
-    status = run_round(l, true);
+    status = msift_round_run(l);
 
   msift_error_clear(&l->failure);
   return status;

@@ -36,15 +36,22 @@ static const unsigned char *staged(const mpisift_loader *l, int f, int64_t i)
   return (const unsigned char *)s->data[f] + (size_t)(l->pushed ? s->arrivals[i].candidate : i) * l->field_bytes[f];
 }
 
+static struct msift_tag tag_of(const mpisift_loader *l, int64_t i)
+{
+  const struct msift_stage *s = &l->stage;
+
+  return (struct msift_tag){.id = s->ids[i],
+                            .epoch = l->epoch,
+                            .loss = s->losses[i],
+                            .probability = s->chances[i].probability,
+                            .weight = s->chances[i].weight};
+}
+
 void msift_record_write(const mpisift_loader *l, int64_t i, unsigned char *record)
 {
   const struct msift_stage *s = &l->stage;
   const int64_t *length = lengths_of(record);
-  struct msift_tag tag = {.id = s->ids[i],
-                          .epoch = l->epoch,
-                          .loss = s->losses[i],
-                          .probability = s->chances[i].probability,
-                          .weight = s->chances[i].weight};
+  const struct msift_tag tag = tag_of(l, i);
 
   memcpy(record, &tag, sizeof tag);
   record += sizeof tag;
@@ -78,4 +85,12 @@ struct msift_tag msift_record_read(mpisift_loader *l, const unsigned char *recor
       l->columns.lengths[f][row] = *length++;
   }
   return tag;
+}
+
+/* Rows with lengths are a sifter's, and do not stay in the stage. */
+struct msift_tag msift_staged_read(mpisift_loader *l, int64_t i, int64_t row)
+{
+  for (int f = 0; f < l->source.n_fields; f++)
+    memcpy((unsigned char *)l->batch_data[f] + (size_t)row * l->field_bytes[f], staged(l, f, i), l->field_bytes[f]);
+  return tag_of(l, i);
 }

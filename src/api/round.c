@@ -60,69 +60,45 @@ static int64_t pushed_share(const mpisift_loader *l)
   return good ? l->candidates->n : 0;
 }
 
-static void choose_extent(mpisift_loader *l, bool candidates)
+static void choose_extent(mpisift_loader *l)
 {
   const struct msift_team *team = &l->ctx->team;
   struct msift_stage *s = &l->stage;
   int64_t most;
 
-  s->begin = s->end = l->position;
-  s->scored = s->sifting = false;
-  if (candidates) {
-    choose_kind(l, delay_left(l));
-    s->end += extent(l);
-    s->end = l->source.n > 0 && s->end > l->source.n ? l->source.n : s->end;
-  }
+  choose_kind(l, delay_left(l));
+  s->begin = l->position;
+  s->end = s->begin + extent(l);
+  s->end = l->source.n > 0 && s->end > l->source.n ? l->source.n : s->end;
   s->round = (struct msift_history_round){s->end - s->begin, l->source.n < 0};
   s->share = msift_lane_count(l->lanes, team->size, team->rank, s->end) -
              msift_lane_count(l->lanes, team->size, team->rank, s->begin);
   if (l->pushed)
-    s->share = candidates ? pushed_share(l) : 0;
+    s->share = pushed_share(l);
   most = msift_lane_count_max(l->lanes, team->size, s->begin, s->end);
   s->score_calls = s->scored && !l->pushed ? (most + l->score_rows - 1) / l->score_rows : 0;
 }
 
-void msift_round_stage(mpisift_loader *l, bool candidates)
+void msift_round_read(mpisift_loader *l)
 {
   struct msift_stage *s = &l->stage;
 
-  choose_extent(l, candidates);
+  choose_extent(l);
   l->reduction.n = (int)(MSIFT_HEADER_WORDS + history_words(l) + msift_map_words(l, s->end - s->begin));
   memset(l->reduction.words, 0, (size_t)l->reduction.n * sizeof *l->reduction.words);
-  if (!candidates)
-    return;
+  msift_pool_settle(l);
   msift_stage_reserve(l, &l->failure);
-  if (l->pushed) {
+  if (l->pushed)
     msift_stage_take(l);
-  } else {
+  else
     msift_stage_read(l);
+}
+
+void msift_round_judge(mpisift_loader *l)
+{
+  if (!l->pushed)
     msift_stage_score(l);
-  }
   msift_stage_decide(l);
-}
-
-static void put_report(mpisift_loader *l)
-{
-  uint32_t *words = l->reduction.words;
-
-  l->reported_told = l->reported;
-  l->report_sum_told = l->report_sum;
-  words[MSIFT_WORD_REPORTED] = l->reported;
-  for (int i = 0; i < 4; i++)
-    words[MSIFT_WORD_REPORT_SUM + i] = (uint32_t)((uint64_t)l->report_sum >> 16 * i & 0xffff);
-}
-
-static void take_report(mpisift_loader *l)
-{
-  const uint32_t *words = l->reduction.words;
-  uint64_t sum = 0;
-
-  for (int i = 0; i < 4; i++)
-    sum += (uint64_t)words[MSIFT_WORD_REPORT_SUM + i] << 16 * i;
-  l->run.reported += words[MSIFT_WORD_REPORTED];
-  l->run.report_sum += (double)(int64_t)sum / MSIFT_REPORT_ONE;
-  l->reported -= l->reported_told;
-  l->report_sum -= l->report_sum_told;
 }
 
 mpisift_status msift_round_post(mpisift_loader *l)
@@ -131,30 +107,18 @@ mpisift_status msift_round_post(mpisift_loader *l)
   uint32_t *words = l->reduction.words;
   double begin = msift_range_begin(l->ctx, "mpisift reduce");
 
-  l->failure_told = l->failure.status != MPISIFT_OK;
-  words[MSIFT_WORD_FAILED] = l->failure_told;
+  msift_agreement_put(l, words);
   if (msift_team_leads(&l->ctx->team)) {
     words[MSIFT_WORD_ENDED] = l->stream_ended;
-    words[MSIFT_WORD_CANDIDATES] = s->end > s->begin ? (uint32_t)s->filled : 0;
-    words[MSIFT_WORD_BAD] = s->end > s->begin ? (uint32_t)s->n_bad : 0;
-    words[MSIFT_WORD_OUTLIERS] = s->end > s->begin ? (uint32_t)s->n_outliers : 0;
-    words[MSIFT_WORD_ACCEPTED] = s->end > s->begin ? (uint32_t)s->n_accepted : 0;
+    words[MSIFT_WORD_CANDIDATES] = (uint32_t)s->filled;
+    words[MSIFT_WORD_BAD] = (uint32_t)s->n_bad;
+    words[MSIFT_WORD_OUTLIERS] = (uint32_t)s->n_outliers;
+    words[MSIFT_WORD_ACCEPTED] = (uint32_t)s->n_accepted;
   }
-  put_report(l);
   msift_reduction_begin(&l->reduction, &l->ctx->team, l->config.pipeline_depth > 0, &l->ctx->error);
   l->round_pending = l->ctx->error.status == MPISIFT_OK;
   l->run.seconds[MSIFT_WAIT] += msift_range_end(l->ctx) - begin;
   return l->ctx->error.status;
-}
-
-mpisift_status msift_round_failed(mpisift_loader *l)
-{
-  if (l->failure_told) {
-    msift_error_set(&l->ctx->error, l->failure.status, "%s", l->failure.text);
-    msift_error_clear(&l->failure);
-    l->failure_told = false;
-  }
-  return msift_team_agree(&l->ctx->team, &l->ctx->error);
 }
 
 static mpisift_status check_losses(mpisift_loader *l)
@@ -242,15 +206,16 @@ static void commit_ids(mpisift_loader *l)
   l->books.hash_out += out;
 }
 
-/* The first of the copies that moving samples takes. */
-static void fill_pool(mpisift_loader *l)
+/* Accepted rows stay in the stage as long as it is not needed; those of a push are the user's. */
+static void keep_rows(mpisift_loader *l)
 {
-  double begin = msift_range_begin(l->ctx, "mpisift pool");
+  struct msift_stage *s = &l->stage;
 
-  for (int64_t i = 0; i < l->stage.filled; i++)
-    if (l->stage.accepted[i])
-      msift_record_write(l, i, msift_ring_push(&l->pool.records));
-  l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
+  for (int64_t i = 0; i < s->filled; i++)
+    if (s->accepted[i])
+      s->kept[s->n_kept++] = i;
+  if (l->pushed)
+    msift_pool_settle(l);
 }
 
 static void commit_counts(mpisift_loader *l)
@@ -299,12 +264,7 @@ mpisift_status msift_round_end(mpisift_loader *l)
   end = msift_range_end(l->ctx);
   l->run.seconds[MSIFT_WAIT] += end - begin;
   MSIFT_TRY(status);
-  if (l->reduction.words[MSIFT_WORD_FAILED] > 0)
-    return msift_round_failed(l);
-  take_report(l);
-  l->agreed = true;
-  if (l->stage.end == l->stage.begin)
-    return MPISIFT_OK;
+  MSIFT_TRY(msift_agreement_take(l, l->reduction.words));
   MSIFT_TRY(check_ended(l));
   MSIFT_TRY(check_positions(l));
   MSIFT_TRY(check_losses(l));
@@ -314,7 +274,15 @@ mpisift_status msift_round_end(mpisift_loader *l)
   commit(l);
   l->run.seconds[MSIFT_DECIDE] += msift_range_end(l->ctx) - begin;
   if (l->source.n_fields > 0 && msift_team_leads(&l->ctx->team))
-    fill_pool(l);
+    keep_rows(l);
   l->stage.filled = 0;
   return MPISIFT_OK;
+}
+
+mpisift_status msift_round_run(mpisift_loader *l)
+{
+  msift_round_read(l);
+  msift_round_judge(l);
+  MSIFT_TRY(msift_round_post(l));
+  return msift_round_end(l);
 }

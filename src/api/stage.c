@@ -43,6 +43,7 @@ static mpisift_status reserve_rows(mpisift_loader *l, int64_t rows, struct msift
   MSIFT_TRY(msift_resize(memory, error, &s->losses, rows, sizeof *s->losses));
   MSIFT_TRY(msift_resize(memory, error, &s->chances, rows, sizeof *s->chances));
   MSIFT_TRY(msift_resize(memory, error, &s->accepted, rows, sizeof *s->accepted));
+  MSIFT_TRY(msift_resize(memory, error, &s->kept, rows, sizeof *s->kept));
   MSIFT_TRY(reserve_scores(l, rows, error));
   s->capacity = rows;
   return MPISIFT_OK;
@@ -93,6 +94,7 @@ void msift_stage_destroy(mpisift_loader *l)
   msift_free(memory, &s->losses);
   msift_free(memory, &s->chances);
   msift_free(memory, &s->accepted);
+  msift_free(memory, &s->kept);
 }
 
 /* A callback returned non-zero: its own explanation is the better text. */

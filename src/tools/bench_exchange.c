@@ -129,16 +129,14 @@ static void destroy(exchange_run *run)
   free(run->table);
 }
 
-/* Rounds until a batch is there. */
+/* Rounds until a batch is there, as records, which all ways copy from. */
 static mpisift_status fill_pool(mpisift_loader *l)
 {
   if (!l->in_epoch)
     msift_epoch_begin(l);
-  while (l->pool.owners.n < l->global_batch) {
-    msift_round_stage(l, true);
-    MSIFT_TRY(msift_round_post(l));
-    MSIFT_TRY(msift_round_end(l));
-  }
+  while (l->pool.owners.n < l->global_batch)
+    MSIFT_TRY(msift_round_run(l));
+  msift_pool_settle(l);
   return MPISIFT_OK;
 }
 

@@ -390,12 +390,12 @@ static void failures_do_not_linger(void)
   mpisift_status status = MPISIFT_OK;
 
   f.rank = test_size - 1;
-  f.fail_read = 2;
   source.user = &f;
   source.read = faulty_read;
   f.ctx = open_world();
   CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(f.ctx, &f.w.config, &source, faulty_score, &f, &loader), MPISIFT_OK);
   CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+  f.fail_read = f.reads; /* in the call that follows, for a round that is told of in the one after */
   CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
   status = test_rank == 0 ? mpisift_loader_fail(loader, "mine") : mpisift_loader_next(loader, &batch);
   CU_ASSERT(status < 0);

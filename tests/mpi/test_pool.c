@@ -1,5 +1,6 @@
 /* What waits is bounded, whoever accepts: no round starts while the pool holds a global batch, and less than one is
  * carried over at the end of an epoch. Losses depend on the rank here, which the library does not forbid. */
+#include "api/loader.h"
 #include "loading.h"
 
 enum { SAMPLES = 6000, BATCH = 37, MAX_ROUND = 128 * BATCH };
@@ -86,5 +87,31 @@ static void some_epochs_accept(void)
   run(SOME_EPOCHS);
 }
 
+/* At depth 1 a batch is on its way whenever the user trains, as long as there are candidates; and what waits besides is
+ * less than a batch and a round. */
+static void a_batch_is_on_its_way(void)
+{
+  struct world w = world_make("ahead", SAMPLES, BATCH);
+  mpisift_ctx *ctx = open_world();
+  mpisift_source source = world_source(&w);
+  mpisift_loader *loader = NULL;
+  mpisift_batch batch;
+  int64_t calls = 0, rounds;
+
+  w.config.pipeline_depth = 1;
+  CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(ctx, &w.config, &source, world_score, &w, &loader), MPISIFT_OK);
+  while (mpisift_loader_next(loader, &batch) == MPISIFT_OK) {
+    CU_ASSERT(loader->exchange_pending || loader->exhausted);
+    CU_ASSERT(loader->pool.owners.n < BATCH || !loader->round_pending);
+    calls += loader->exchange_pending;
+  }
+  rounds = mpisift_loader_stats(loader, MPISIFT_RUN).rounds;
+  CU_ASSERT(calls > 20 && rounds > 20);
+  CU_ASSERT_EQUAL(loader->reduction.begun, rounds);
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
 TEST_MAIN("pool", {"one rank accepts everything", one_rank_accepts},
-          {"some calls accept everything", some_calls_accept}, {"some epochs accept everything", some_epochs_accept})
+          {"some calls accept everything", some_calls_accept}, {"some epochs accept everything", some_epochs_accept},
+          {"a batch is on its way", a_batch_is_on_its_way})
