@@ -375,22 +375,22 @@ void data_close(data_set *data)
 enum { FOLD = 10 };
 
 /* Which of the samples 10 g to 10 g + 9 is held out. */
-static int64_t held_out(int64_t group)
+static int64_t held_out(const data_fold *fold, int64_t group)
 {
   philox2x32_ctr_t counter = {{(uint32_t)group, (uint32_t)(group >> 32)}};
   philox2x32_key_t key = {{0}};
-  return philox2x32(counter, key).v[0] % FOLD;
+  return (philox2x32(counter, key).v[0] % FOLD + (uint32_t)fold->number) % FOLD;
 }
 
 /* Sample of the whole at a position of the fold; what is left over at the end of the whole is kept, not held out. */
 static int64_t fold_id(const data_fold *fold, int64_t position)
 {
   if (fold->held_out)
-    return position * FOLD + held_out(position);
+    return position * FOLD + held_out(fold, position);
   int64_t group = position / (FOLD - 1), place = position % (FOLD - 1);
   if (group >= fold->whole->n / FOLD)
     return position + fold->whole->n / FOLD;
-  return group * FOLD + place + (place >= held_out(group));
+  return group * FOLD + place + (place >= held_out(fold, group));
 }
 
 static int fold_read(void *user, int64_t n, const int64_t *positions, void *const *dst)

@@ -62,6 +62,7 @@ bool data_load(data_set *data, const mpisift_field *fields, int64_t n, void *con
 /* Nine tenths of a source, or the tenth held out: of every ten consecutive samples one, chosen by a hash. */
 typedef struct data_fold {
   const mpisift_source *whole;
+  int number; /* of ten, that have no sample held out in common */
   bool held_out;
 } data_fold;
 

@@ -15,6 +15,8 @@
 #include "tools/results.h"
 #include "tools/tool.h"
 
+enum { FOLDS = 3 }; /* runs that judge a learning rate, each on a tenth of the training data that it has not seen */
+
 typedef struct train_job {
   train_options options;
   data_place place;
@@ -37,7 +39,7 @@ static double expected_work(const train_options *options, int arm, int64_t n)
 static double total_work(const train_job *job)
 {
   const train_options *options = &job->options;
-  double tuned = options->n_rates > 1 ? 0.9 * options->n_rates : 0, total = 0;
+  double tuned = options->n_rates > 1 ? 0.9 * FOLDS * options->n_rates : 0, total = 0;
   for (int a = 0; a < N_ARMS; a++) {
     if (options->arms[a])
       total += ((double)options->seeds + tuned) * expected_work(options, a, job->data.train.n);
@@ -70,7 +72,7 @@ static arm_plan plan_arm(const train_options *options, int arm, const arm_result
   return plan;
 }
 
-/* The best of several trial runs, judged on n samples: of those whose error cannot be told from the least (by one
+/* The best of several trials, judged on n samples: of those whose error cannot be told from the least (by one
  * standard error), the one with the least loss, which varies less. NULL: all diverged. */
 static const arm_result *choose(const arm_result *trials, int count, int64_t n)
 {
@@ -87,28 +89,47 @@ static const arm_result *choose(const arm_result *trials, int count, int64_t n)
   return best;
 }
 
-/* Try all learning rates for an arm; the best run becomes results[arm]. */
-static int tune_arm(train_job *job, int arm, const mpisift_source *fit, const mpisift_source *held_out,
-                    arm_result results[N_ARMS])
+/* Try a learning rate for an arm; a trial is its last run, with the mean of the runs' errors. */
+static int try_rate(train_job *job, int arm, double rate, const arm_result results[N_ARMS], arm_result *trial)
+{
+  char what[64];
+  snprintf(what, sizeof what, "%s, learning rate %g", arm_names[arm], rate);
+  double error = 0, loss = 0, work = 0;
+  bool diverged = false;
+  for (int k = 0; k < FOLDS && !diverged; k++) {
+    data_fold fit = {&job->data.train, k, false}, held_out = {&job->data.train, k, true};
+    mpisift_source fit_source = data_fold_source(&fit), held_out_source = data_fold_source(&held_out);
+    /* Seeds of results that are reported begin at 1. */
+    arm_plan plan = plan_arm(&job->options, arm, results, (uint64_t)0 - (uint64_t)k, rate);
+    plan.what = what;
+    int code = arm_run(&job->run, &fit_source, &held_out_source, &plan, trial);
+    if (code != TOOL_OK)
+      return code;
+    diverged = trial->diverged;
+    error += trial->errors.error / FOLDS;
+    loss += trial->errors.loss / FOLDS;
+    work += expected_work(&job->options, arm, fit_source.n);
+  }
+  trial->errors.error = error;
+  trial->errors.loss = loss;
+  if (diverged)
+    progress_line(&job->progress, work, "%s: diverged", what);
+  else
+    progress_line(&job->progress, work, "%s: validation error %.3f %%, loss %.5f", what, 100 * error, loss);
+  return TOOL_OK;
+}
+
+/* Try all learning rates for an arm; the best trial becomes results[arm]. */
+static int tune_arm(train_job *job, int arm, int64_t judged, arm_result results[N_ARMS])
 {
   const train_options *options = &job->options;
   arm_result trials[OPTIONS_MAX_RATES];
   for (int i = 0; i < options->n_rates; i++) {
-    char what[64];
-    snprintf(what, sizeof what, "%s, learning rate %g", arm_names[arm], options->rates[i]);
-    arm_plan plan = plan_arm(options, arm, results, 0, options->rates[i]);
-    plan.what = what;
-    int code = arm_run(&job->run, fit, held_out, &plan, &trials[i]);
+    int code = try_rate(job, arm, options->rates[i], results, &trials[i]);
     if (code != TOOL_OK)
       return code;
-    double work = expected_work(options, arm, fit->n);
-    if (trials[i].diverged)
-      progress_line(&job->progress, work, "%s: diverged", what);
-    else
-      progress_line(&job->progress, work, "%s: validation error %.3f %%, loss %.5f", what, 100 * trials[i].errors.error,
-                    trials[i].errors.loss);
   }
-  const arm_result *best = choose(trials, options->n_rates, held_out->n);
+  const arm_result *best = choose(trials, options->n_rates, judged);
   if (!best)
     return progress_fail(&job->progress, "%s: training diverged at every learning rate; give smaller ones with --lr",
                          arm_names[arm]);
@@ -117,19 +138,19 @@ static int tune_arm(train_job *job, int arm, const mpisift_source *fit, const mp
   return TOOL_OK;
 }
 
-/* Choose each arm's learning rate on a tenth of the training data held out, with a seed that is not reported. */
+/* Choose each arm's learning rate on tenths of the training data held out in turn, with seeds that are not reported. */
 static int tune(train_job *job)
 {
-  data_fold fit = {&job->data.train, false}, held_out = {&job->data.train, true};
-  mpisift_source fit_source = data_fold_source(&fit), held_out_source = data_fold_source(&held_out);
+  data_fold held_out = {&job->data.train, 0, true};
+  int64_t judged = FOLDS * data_fold_source(&held_out).n;
   arm_result results[N_ARMS] = {{0}};
   int code = TOOL_OK;
-  if (held_out_source.n == 0)
+  if (judged == 0)
     return progress_fail(&job->progress, "%s: too few rows to choose among learning rates; give one with --lr",
                          job->options.file);
   for (int a = 0; a < N_ARMS && code == TOOL_OK; a++) {
     if (job->options.arms[a])
-      code = tune_arm(job, a, &fit_source, &held_out_source, results);
+      code = tune_arm(job, a, judged, results);
   }
   return code;
 }
@@ -188,7 +209,7 @@ static int report(train_job *job)
 static int check_batch(train_job *job)
 {
   const train_options *options = &job->options;
-  data_fold fit = {&job->data.train, false};
+  data_fold fit = {&job->data.train, 0, false};
   bool tuned = options->n_rates > 1;
   int64_t n = tuned ? data_fold_source(&fit).n : job->data.train.n;
   if (options->batch <= n)
