@@ -29,6 +29,7 @@ libmpisift_core_la_SOURCES = \
 	src/backend/backend.c \
 	src/backend/backend.h \
 	src/backend/cpu/cpu.c \
+	src/backend/cpu/kernels_list.c \
 	src/backend/cpu/losses.c \
 	src/backend/cpu/losses.h \
 	src/base/clock.h \
@@ -81,7 +82,35 @@ libmpisift_core_la_SOURCES = \
 	src/io/rows.c \
 	src/io/rows.h
 libmpisift_core_la_CPPFLAGS = $(library_cppflags)
-libmpisift_core_la_LIBADD = $(HDF5_LIBS) $(MPI_LIBS) -lm
+libmpisift_core_la_LIBADD = libmpisift_kernels.la $(HDF5_LIBS) $(MPI_LIBS) -lm
+
+# The loss kernels, once for each instruction set.
+kernel_sources = \
+	src/backend/cpu/columns.h \
+	src/backend/cpu/finish.h \
+	src/backend/cpu/kernels.c \
+	src/backend/cpu/kernels.h \
+	src/backend/cpu/load.h \
+	src/backend/cpu/rows.h \
+	src/backend/cpu/simd.h \
+	src/backend/cpu/softmax.h \
+	src/backend/cpu/target.h
+kernel_cflags = $(AM_CFLAGS) -fno-math-errno
+noinst_LTLIBRARIES += libmpisift_kernels.la
+libmpisift_kernels_la_SOURCES = $(kernel_sources)
+libmpisift_kernels_la_CPPFLAGS = $(library_cppflags) -DKERNELS=msift_kernels_base -DKERNELS_NAME='"base"'
+libmpisift_kernels_la_CFLAGS = $(kernel_cflags)
+libmpisift_kernels_la_LIBADD =
+if X86_KERNELS
+noinst_LTLIBRARIES += libmpisift_avx2.la libmpisift_avx512.la
+libmpisift_avx2_la_SOURCES = $(kernel_sources)
+libmpisift_avx2_la_CPPFLAGS = $(library_cppflags) -DKERNELS=msift_kernels_avx2 -DKERNELS_NAME='"AVX2"'
+libmpisift_avx2_la_CFLAGS = $(kernel_cflags) $(AVX2_CFLAGS)
+libmpisift_avx512_la_SOURCES = $(kernel_sources)
+libmpisift_avx512_la_CPPFLAGS = $(library_cppflags) -DKERNELS=msift_kernels_avx512 -DKERNELS_NAME='"AVX-512"'
+libmpisift_avx512_la_CFLAGS = $(kernel_cflags) $(AVX512_CFLAGS)
+libmpisift_kernels_la_LIBADD += libmpisift_avx2.la libmpisift_avx512.la
+endif
 
 cuda_sources = \
 	src/backend/cuda/pinned.c

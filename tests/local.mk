@@ -84,6 +84,7 @@ test_helpers = \
 	tests/testing.h \
 	tests/tools/tap.sh \
 	tests/unit/draw.h \
+	tests/unit/exact_losses.h \
 	tests/unit/fleet.h \
 	tests/unit/sifter.h
 

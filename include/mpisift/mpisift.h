@@ -419,6 +419,9 @@ typedef struct mpisift_scores {
                      >= 0 */
   float *confidence; /**< uncertainty: the model's probability of the class that it predicts, in [0, 1] */
   int32_t *group;    /**< class_floor: its class, in [0, mpisift_config::groups) */
+  float *entropy;    /**< of the softmax, −sum p log p. No policy asks for what follows */
+  float *margin;     /**< logit of the label less the largest other one */
+  float *correct;    /**< 1 where the margin is above 0, else 0 */
 } mpisift_scores;
 
 /** Score candidates with the model in evaluation mode. Called on every rank of the team equally often, each time with
@@ -621,36 +624,75 @@ mpisift_status mpisift_sifter_destroy(mpisift_sifter **sifter);
 
 /** @} */
 /** \defgroup losses Per-sample losses
- * Functions for score callbacks. Besides these, callbacks may call mpisift_explain(), mpisift_error(),
+ * For score callbacks. Besides these functions, callbacks may call mpisift_explain(), mpisift_error(),
  * mpisift_loader_sample_seed() and mpisift_batch_slice(), and nothing else of the library. Not collective.
- * Rows are `stride` elements apart, stride >= classes. n = 0 is a no-op. Sums are in double precision, results float32.
  * @{ */
 
-/** Softmax cross-entropy, log(sum exp x) − x[label], computed with the row's maximum taken out.
- * \param [in]  logits  [n][stride].
- * \param [in]  labels  [n] class indices of type U8, U16, I32 or I64.
- * \param [out] losses  [n].
- * \return ERR_DATA if a label is outside [0, classes): the message names row and label; ERR_ARG. */
-mpisift_status mpisift_cross_entropy(mpisift_ctx *ctx, int64_t n, int64_t classes, int64_t stride, const float *logits,
-                                     mpisift_type label_type, const void *labels, float *losses);
+/** Numbers in memory of the caller, row by row. */
+typedef struct mpisift_values {
+  const void *data;
+  mpisift_type type;
+  int64_t stride; /**< elements from a row to the next; 0: the rows are dense */
+} mpisift_values;
 
-/** Softmax cross-entropy and what else a policy may ask for, from the same pass: fills those of \a scores that are not
- * NULL. loss as mpisift_cross_entropy(); bound is ‖softmax − onehot‖₂, the norm of the loss's gradient by the logits,
- * which bounds that by the parameters up to a factor (Katharopoulos and Fleuret, 2018); confidence is the largest
- * probability; group is the label. Other arguments and errors as mpisift_cross_entropy(). */
-mpisift_status mpisift_cross_entropy_scores(mpisift_ctx *ctx, int64_t n, int64_t classes, int64_t stride,
-                                            const float *logits, mpisift_type label_type, const void *labels,
-                                            const mpisift_scores *scores);
+/** What a loss is of a row x of logits, or of predictions. Its target is a *label*, the index of a class, of type U8,
+ * U16, I32 or I64; or a row y of as many values as x, of a floating-point type. */
+typedef enum mpisift_loss_kind {
+  MPISIFT_CROSS_ENTROPY, /**< −log p[label], p = softmax(x); with a row: −sum y log p, y >= 0 */
+  MPISIFT_NLL,           /**< −x[label]: x are logarithms of probabilities. Labels only */
+  MPISIFT_FOCAL, /**< (1 − p[label])^gamma times the cross-entropy (Lin et al., 2017); with a row, y in [0, 1]:
+                      the same of each column's sigmoid, mean over the columns */
+  MPISIFT_KL,    /**< sum y (log y − log p), y >= 0. Rows only. x may be logarithms of probabilities, which are
+                      their own log-softmax */
+  MPISIFT_BCE, /**< −y log s − (1 − y) log(1 − s), s = sigmoid(x); mean over the columns, as all that follow */
+  MPISIFT_MSE, /**< (x − y)^2 */
+  MPISIFT_L1,  /**< |x − y| */
+  MPISIFT_HUBER, /**< (x − y)^2 / 2 up to |x − y| = delta, then delta (|x − y| − delta / 2) */
+  MPISIFT_HINGE  /**< max(0, 1 − x y), y −1 or 1; with a label: max(0, 1 − x[label] + x[c]) over the other
+                      classes c, divided by the number of all */
+} mpisift_loss_kind;
 
-/** Binary cross-entropy with logits, mean over the columns of max(x, 0) − x y + log(1 + exp(−|x|)).
- * \param [in]  logits, targets  [n][stride]; targets in [0, 1].
- * \param [out] losses           [n]. */
-mpisift_status mpisift_bce_with_logits(mpisift_ctx *ctx, int64_t n, int64_t columns, int64_t stride,
-                                       const float *logits, const float *targets, float *losses);
+/** What becomes of the losses of several tokens. */
+typedef enum mpisift_reduction { MPISIFT_MEAN, MPISIFT_SUM } mpisift_reduction;
 
-/** Mean squared error, mean over the columns of (prediction − target)^2. Arguments as mpisift_bce_with_logits(). */
-mpisift_status mpisift_mse(mpisift_ctx *ctx, int64_t n, int64_t columns, int64_t stride, const float *predictions,
-                           const float *targets, float *losses);
+/** A loss in full. What is zero has its default, so that {0} is cross-entropy. */
+typedef struct mpisift_loss {
+  mpisift_loss_kind kind;      /**< default MPISIFT_CROSS_ENTROPY */
+  int64_t tokens;              /**< rows of a sample. Default 0: one */
+  mpisift_reduction reduction; /**< of the tokens that count. Default MPISIFT_MEAN: over their number, also with class
+                                    weights */
+  bool ignore;                 /**< rows with the label ignore_index do not count; a sample in which none does has 0 for
+                                    all its scores */
+  int64_t ignore_index;
+  const float *class_weights; /**< [columns], >= 0: factors, of a label's row by its class, else of each column's term.
+                                   Default NULL: 1 */
+  const float *pos_weights; /**< MPISIFT_BCE and FOCAL of sigmoids, [columns], >= 0: factors of the terms of y. Default
+                                 NULL: 1 */
+  double label_smoothing;   /**< MPISIFT_CROSS_ENTROPY, in [0, 1]: the share of the target that is spread evenly over
+                                 the classes. Default 0 */
+  double huber_delta;       /**< > 0. Default 0: 1 */
+  double focal_gamma;       /**< > 0. Default 0: 2 */
+} mpisift_loss;
+
+/** Losses of samples, and what else a policy or its user may ask for, in one pass over the logits: fills those of
+ * \a scores that are not NULL, [n] each.
+ *
+ * float32, float16 and bfloat16 are computed with in float32, with sums in float64; float64, and all kinds that have no
+ * softmax, in float64. What is not finite in a row makes its loss so, but for logits of −infinity, which have the
+ * probability 0. A row depends on nothing but itself: results are the same, bit by bit, however samples are spread over
+ * calls and ranks, on processors with the same vector instructions; else they may differ in the last places. See
+ * doc/guide.md for the accuracy.
+ * \param [in]  ctx
+ * \param [in]  loss     NULL: cross-entropy.
+ * \param [in]  n        Samples. 0 is a no-op.
+ * \param [in]  columns  Classes, or columns.
+ * \param [in]  logits   [n × tokens][columns] of type F32, F64, F16 or BF16. Only read.
+ * \param [in]  targets  Labels: [n][tokens]. Else as the logits, of a floating-point type of its own.
+ * \param [out] scores   Kinds without a softmax have `loss`, and with labels `group`, only. Over tokens, loss and bound
+ * are reduced as the loss says, and of the others it is the mean; group is that of the first. \return ERR_DATA if a
+ * label is outside [0, columns): the message names row and label, and the scores are undefined; ERR_ARG. */
+mpisift_status mpisift_losses(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, int64_t columns,
+                              mpisift_values logits, mpisift_values targets, const mpisift_scores *scores);
 
 /** @} */
 

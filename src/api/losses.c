@@ -1,72 +1,125 @@
+#include <math.h>
+
 #include "api/context.h"
 #include "backend/backend.h"
 
-static mpisift_status check(const struct msift_logits *x, const void *targets, bool outputs, const char *call,
-                            struct msift_error *error)
+static const char call[] = "mpisift_losses";
+
+static bool is_float(mpisift_type type)
 {
-  if (x->n < 0 || x->columns < 1 || x->stride < x->columns)
+  return type == MPISIFT_F32 || type == MPISIFT_F64 || type == MPISIFT_F16 || type == MPISIFT_BF16;
+}
+
+static mpisift_status check_matrix(const mpisift_values *values, const char *name, int64_t columns,
+                                   struct msift_error *error)
+{
+  if (!is_float(values->type) && !msift_is_label_type(values->type))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: %s of type %s are not taken", call, name,
+                           mpisift_type_name(values->type));
+  if (values->stride != 0 && values->stride < columns)
     return msift_error_set(error, MPISIFT_ERR_ARG,
-                           "%s: n is %lld, columns %lld and stride %lld; n >= 0 and stride >= columns >= 1 are needed",
-                           call, (long long)x->n, (long long)x->columns, (long long)x->stride);
-  if (x->n > 0 && (x->values == NULL || targets == NULL || !outputs))
+                           "%s: the stride of %s is %lld; it must be 0 or at least the %lld values of a row", call,
+                           name, (long long)values->stride, (long long)columns);
+  return MPISIFT_OK;
+}
+
+static mpisift_status check_shape(const struct msift_losses *job, struct msift_error *error)
+{
+  int64_t tokens = job->spec.tokens;
+
+  if (job->n < 0 || job->columns < 1)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: n is %lld and columns %lld; n >= 0 and columns >= 1 are needed",
+                           call, (long long)job->n, (long long)job->columns);
+  if (tokens < 0 || (tokens > 0 && job->n > INT64_MAX / tokens))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: loss.tokens is %lld; it must be 0 or the rows of a sample",
+                           call, (long long)tokens);
+  if (!is_float(job->logits.type))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: logits of type %s are not taken", call,
+                           mpisift_type_name(job->logits.type));
+  MSIFT_TRY(check_matrix(&job->logits, "logits", job->columns, error));
+  return check_matrix(&job->targets, "targets",
+                      is_float(job->targets.type) ? job->columns
+                      : tokens > 0                ? tokens
+                                                  : 1,
+                      error);
+}
+
+static mpisift_status check_number(double value, const char *name, double most, struct msift_error *error)
+{
+  return value >= 0 && value <= most
+             ? MPISIFT_OK
+             : msift_error_set(error, MPISIFT_ERR_ARG, "%s: loss.%s is %g; it must be in [0, %g]", call, name, value,
+                               most);
+}
+
+static mpisift_status check_spec(const mpisift_loss *spec, bool labels, struct msift_error *error)
+{
+  const mpisift_loss_kind kind = spec->kind;
+  bool by_row =
+      kind == MPISIFT_KL || kind == MPISIFT_BCE || kind == MPISIFT_MSE || kind == MPISIFT_L1 || kind == MPISIFT_HUBER;
+
+  if ((unsigned)kind > MPISIFT_HINGE || (unsigned)spec->reduction > MPISIFT_SUM)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: loss.kind is %d and loss.reduction %d: unknown", call,
+                           (int)kind, (int)spec->reduction);
+  if (labels ? by_row : kind == MPISIFT_NLL)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: loss.kind is %d, whose targets are %s", call, (int)kind,
+                           by_row ? "rows of a floating-point type" : "labels: uint8, uint16, int32 or int64");
+  if (spec->ignore && !labels)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: loss.ignore needs targets that are labels", call);
+  if (spec->label_smoothing != 0 && kind != MPISIFT_CROSS_ENTROPY)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: loss.label_smoothing is of MPISIFT_CROSS_ENTROPY only", call);
+  MSIFT_TRY(check_number(spec->label_smoothing, "label_smoothing", 1, error));
+  MSIFT_TRY(check_number(spec->huber_delta, "huber_delta", 1e30, error));
+  return check_number(spec->focal_gamma, "focal_gamma", 1e6, error);
+}
+
+static mpisift_status check_scores(const struct msift_losses *job, const mpisift_scores *scores,
+                                   struct msift_error *error)
+{
+  bool labels = msift_is_label_type(job->targets.type);
+  bool more = scores->bound != NULL || scores->confidence != NULL || scores->entropy != NULL ||
+              scores->margin != NULL || scores->correct != NULL;
+
+  if (job->n > 0 && (job->logits.data == NULL || job->targets.data == NULL ||
+                     (scores->loss == NULL && scores->group == NULL && !more)))
     return msift_error_set(error, MPISIFT_ERR_ARG, "%s: an array is NULL", call);
+  if (more && !msift_has_softmax(job->spec.kind, labels))
+    return msift_error_set(
+        error, MPISIFT_ERR_ARG,
+        "%s: bound, confidence, entropy, margin and correct are of a softmax, and loss.kind %d has none", call,
+        (int)job->spec.kind);
+  if (scores->group != NULL && (!labels || job->spec.tokens > 1))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: group is the label of a sample's only row", call);
   return MPISIFT_OK;
 }
 
-static mpisift_status score(mpisift_ctx *ctx, const char *call, const struct msift_logits *x, mpisift_type label_type,
-                            const void *labels, const mpisift_scores *scores)
+static void fill_in(struct msift_losses *job)
 {
-  struct msift_error *error = msift_error_begin(ctx);
-  bool any = scores->loss != NULL || scores->bound != NULL || scores->confidence != NULL || scores->group != NULL;
+  mpisift_loss *spec = &job->spec;
 
-  MSIFT_TRY(check(x, labels, any, call, error));
-  if (label_type != MPISIFT_U8 && label_type != MPISIFT_U16 && label_type != MPISIFT_I32 && label_type != MPISIFT_I64)
-    return msift_error_set(error, MPISIFT_ERR_ARG, "%s: labels of type %s; uint8, uint16, int32 and int64 are taken",
-                           call, mpisift_type_name(label_type));
-  return msift_backend_cpu.cross_entropy(x, label_type, labels, scores, error);
+  spec->tokens = spec->tokens == 0 ? 1 : spec->tokens;
+  spec->huber_delta = spec->huber_delta == 0 ? 1 : spec->huber_delta;
+  spec->focal_gamma = spec->focal_gamma == 0 ? 2 : spec->focal_gamma;
+  if (job->logits.stride == 0)
+    job->logits.stride = job->columns;
+  if (job->targets.stride == 0)
+    job->targets.stride = msift_is_label_type(job->targets.type) ? spec->tokens : job->columns;
 }
 
-mpisift_status mpisift_cross_entropy(mpisift_ctx *ctx, int64_t n, int64_t classes, int64_t stride, const float *logits,
-                                     mpisift_type label_type, const void *labels, float *losses)
+mpisift_status mpisift_losses(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, int64_t columns,
+                              mpisift_values logits, mpisift_values targets, const mpisift_scores *scores)
 {
-  struct msift_logits x = {n, classes, stride, logits};
-  mpisift_scores scores = {.loss = losses};
-
-  return ctx == NULL ? MPISIFT_ERR_ARG : score(ctx, "mpisift_cross_entropy", &x, label_type, labels, &scores);
-}
-
-mpisift_status mpisift_cross_entropy_scores(mpisift_ctx *ctx, int64_t n, int64_t classes, int64_t stride,
-                                            const float *logits, mpisift_type label_type, const void *labels,
-                                            const mpisift_scores *scores)
-{
-  const mpisift_scores none = {0};
-  struct msift_logits x = {n, classes, stride, logits};
-
-  return ctx == NULL
-             ? MPISIFT_ERR_ARG
-             : score(ctx, "mpisift_cross_entropy_scores", &x, label_type, labels, scores == NULL ? &none : scores);
-}
-
-mpisift_status mpisift_bce_with_logits(mpisift_ctx *ctx, int64_t n, int64_t columns, int64_t stride,
-                                       const float *logits, const float *targets, float *losses)
-{
-  struct msift_logits x = {n, columns, stride, logits};
+  struct msift_losses job = {.n = n, .columns = columns, .logits = logits, .targets = targets};
+  struct msift_error *error;
 
   if (ctx == NULL)
     return MPISIFT_ERR_ARG;
-  MSIFT_TRY(check(&x, targets, losses != NULL, "mpisift_bce_with_logits", msift_error_begin(ctx)));
-  msift_backend_cpu.bce(&x, targets, losses);
-  return MPISIFT_OK;
-}
-
-mpisift_status mpisift_mse(mpisift_ctx *ctx, int64_t n, int64_t columns, int64_t stride, const float *predictions,
-                           const float *targets, float *losses)
-{
-  struct msift_logits x = {n, columns, stride, predictions};
-
-  if (ctx == NULL)
-    return MPISIFT_ERR_ARG;
-  MSIFT_TRY(check(&x, targets, losses != NULL, "mpisift_mse", msift_error_begin(ctx)));
-  msift_backend_cpu.mse(&x, targets, losses);
-  return MPISIFT_OK;
+  error = msift_error_begin(ctx);
+  if (loss != NULL)
+    job.spec = *loss;
+  MSIFT_TRY(check_shape(&job, error));
+  MSIFT_TRY(check_spec(&job.spec, msift_is_label_type(targets.type), error));
+  MSIFT_TRY(check_scores(&job, scores == NULL ? &(mpisift_scores){0} : scores, error));
+  fill_in(&job);
+  return n == 0 ? MPISIFT_OK : msift_backend_cpu.losses(&job, scores, error);
 }

@@ -6,9 +6,11 @@
 
 #include "base/memory.h"
 
-struct msift_logits {
-  int64_t n, columns, stride; /* rows, columns, elements from row to row */
-  const float *values;
+/* The arguments of mpisift_losses(), checked, and without defaults that are to be filled in. */
+struct msift_losses {
+  mpisift_loss spec;
+  int64_t n, columns;
+  mpisift_values logits, targets;
 };
 
 struct msift_backend {
@@ -18,11 +20,8 @@ struct msift_backend {
   void *(*allocate)(struct msift_memory *memory, struct msift_error *error, int64_t n, size_t size);
   void (*release)(struct msift_memory *memory, void *block);
 
-  /* Per-sample losses and other scores, [n] each; the labels' or targets' arguments as in mpisift.h. */
-  mpisift_status (*cross_entropy)(const struct msift_logits *logits, mpisift_type label_type, const void *labels,
-                                  const mpisift_scores *scores, struct msift_error *error);
-  void (*bce)(const struct msift_logits *logits, const float *targets, float *losses);
-  void (*mse)(const struct msift_logits *predictions, const float *targets, float *losses);
+  /* mpisift_losses(). */
+  mpisift_status (*losses)(const struct msift_losses *job, const mpisift_scores *scores, struct msift_error *error);
 };
 
 extern const struct msift_backend msift_backend_cpu;
@@ -32,5 +31,17 @@ extern const struct msift_backend msift_backend_pinned;
 
 /* The backend for a configuration; NULL with an error where it is not to be had. */
 const struct msift_backend *msift_backend_choose(bool pin_memory, struct msift_error *error);
+
+/* Whether a kind of loss has a softmax, for targets that are labels or rows. */
+static inline bool msift_has_softmax(mpisift_loss_kind kind, bool labels)
+{
+  return kind == MPISIFT_CROSS_ENTROPY || kind == MPISIFT_NLL || kind == MPISIFT_KL ||
+         (kind == MPISIFT_FOCAL && labels);
+}
+
+static inline bool msift_is_label_type(mpisift_type type)
+{
+  return type == MPISIFT_U8 || type == MPISIFT_U16 || type == MPISIFT_I32 || type == MPISIFT_I64;
+}
 
 #endif

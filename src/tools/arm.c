@@ -75,8 +75,8 @@ static int score(void *user, const mpisift_batch *candidates, const mpisift_scor
     return 1;
   }
   const float *logits = mlp_forward(&run->net, (int)n, data->x);
-  return mpisift_cross_entropy_scores(data->ctx, n, data->classes, data->classes, logits, MPISIFT_I32, data->labels,
-                                      scores);
+  return mpisift_losses(data->ctx, NULL, n, data->classes, (mpisift_values){.data = logits},
+                        (mpisift_values){.data = data->labels, .type = MPISIFT_I32}, scores);
 }
 
 /* The learning rate's factor: rises linearly while progress < warmup, then falls as a half cosine to 0. */

@@ -49,8 +49,9 @@ static int score(void *user, const mpisift_batch *candidates, const mpisift_scor
   step_run *run = user;
   int classes = (int)run->job->values[CLASSES];
   const float *logits = mlp_forward(&run->net, (int)candidates->valid, candidates->data[0]);
-  mpisift_status status = mpisift_cross_entropy(run->job->ctx, candidates->valid, classes, classes, logits, MPISIFT_I32,
-                                                candidates->data[1], scores->loss);
+  mpisift_status status =
+      mpisift_losses(run->job->ctx, NULL, candidates->valid, classes, (mpisift_values){.data = logits},
+                     (mpisift_values){.data = candidates->data[1], .type = MPISIFT_I32}, scores);
   double begin = msift_seconds();
 
   MPI_Barrier(run->job->comm);

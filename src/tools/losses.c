@@ -144,8 +144,9 @@ static void score_rows(data_set *data, const mpisift_source *source, int64_t fir
     return;
   }
   const float *logits = mlp_forward(now->net, (int)n, data->x);
-  now->failed |= mpisift_cross_entropy(data->ctx, n, data->classes, data->classes, logits, MPISIFT_I32, data->labels,
-                                       values) != MPISIFT_OK;
+  now->failed |= mpisift_losses(data->ctx, NULL, n, data->classes, (mpisift_values){.data = logits},
+                                (mpisift_values){.data = data->labels, .type = MPISIFT_I32},
+                                &(mpisift_scores){.loss = values}) != MPISIFT_OK;
   for (int64_t i = 0; i < n; i++) {
     /* A ReLU turns NaN into 0: the loss does not tell. */
     bool finite = isfinite(values[i]) && all_finite(data->features, data->x + i * data->features);

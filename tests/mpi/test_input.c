@@ -298,8 +298,9 @@ static int label_score(void *user, const mpisift_batch *candidates, const mpisif
 {
   static const float logits[64 * 3];
 
-  return mpisift_cross_entropy(*(mpisift_ctx **)user, candidates->n < 64 ? candidates->n : 64, 3, 3, logits,
-                               MPISIFT_I32, candidates->data[0], scores->loss);
+  return mpisift_losses(*(mpisift_ctx **)user, NULL, candidates->n < 64 ? candidates->n : 64, 3,
+                        (mpisift_values){.data = logits},
+                        (mpisift_values){.data = candidates->data[0], .type = MPISIFT_I32}, scores);
 }
 
 /* A label out of range comes up in the score callback of one rank, and is told on all with its value. */

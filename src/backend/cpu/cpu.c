@@ -6,5 +6,8 @@ static void release(struct msift_memory *memory, void *block)
 }
 
 const struct msift_backend msift_backend_cpu = {
-    "cpu", msift_alloc, release, msift_cpu_cross_entropy, msift_cpu_bce, msift_cpu_mse,
+    "cpu",
+    msift_alloc,
+    release,
+    msift_cpu_losses,
 };

@@ -1,96 +1,160 @@
 #include "backend/cpu/losses.h"
 
-#include <math.h>
+#include <config.h>
+#include <string.h>
 
-static int64_t label_at(mpisift_type type, const void *labels, int64_t i)
+static int64_t label_at(const mpisift_values *labels, int64_t i)
 {
-  switch (type) {
+  const char *at = (const char *)labels->data;
+  uint16_t two;
+  int32_t four;
+  int64_t eight;
+
+  switch (labels->type) {
   case MPISIFT_U8:
-    return ((const uint8_t *)labels)[i];
+    return ((const uint8_t *)labels->data)[i];
   case MPISIFT_U16:
-    return ((const uint16_t *)labels)[i];
+    memcpy(&two, at + 2 * i, sizeof two);
+    return two;
   case MPISIFT_I32:
-    return ((const int32_t *)labels)[i];
+    memcpy(&four, at + 4 * i, sizeof four);
+    return four;
   default:
-    return ((const int64_t *)labels)[i];
+    memcpy(&eight, at + 8 * i, sizeof eight);
+    return eight;
   }
 }
 
-/* Sums over a row's classes of e = exp(x − x[top]). */
-struct row_sums {
-  int64_t top;
-  double others;        /* of e, all but the top's, which is 1 */
-  double wrong, wrong2; /* of e and of its square, all but the label's */
+/* Rows that follow one another and count, with their labels. */
+struct run {
+  int64_t first;
+  int n;
+  int64_t labels[MSIFT_ROWS];
 };
 
-static struct row_sums sum_row(const float *x, int64_t classes, int64_t label)
+/* The next rows that count, from a row on; none where that row does not. */
+static mpisift_status next_run(const struct msift_losses *job, int64_t rows, bool labelled, struct run *run,
+                               struct msift_error *error)
 {
-  struct row_sums s = {0, 0, 0, 0};
+  int64_t sample = run->first / job->spec.tokens, token = run->first % job->spec.tokens;
 
-  for (int64_t c = 1; c < classes; c++)
-    if (x[c] > x[s.top])
-      s.top = c;
-  for (int64_t c = 0; c < classes; c++) {
-    double e = (double)expf(x[c] - x[s.top]);
+  for (run->n = 0; run->n < MSIFT_ROWS && run->first + run->n < rows; run->n++) {
+    int64_t row = run->first + run->n, label = 0;
 
-    s.others += c == s.top ? 0 : e;
-    s.wrong += c == label ? 0 : e;
-    s.wrong2 += c == label ? 0 : e * e;
-  }
-  return s;
-}
-
-/* The loss is log(sum exp x) − x[label]: the largest term is 1 and stays out of the sum, so that losses far below the
- * resolution of floats near 1 keep their order. In ‖softmax − onehot‖ the label's term is one minus its probability,
- * which is the sum of the others'. */
-static void score_row(const float *x, int64_t classes, int64_t label, int64_t i, const mpisift_scores *scores)
-{
-  struct row_sums s = sum_row(x, classes, label);
-
-  if (scores->loss != NULL)
-    scores->loss[i] = (float)((double)x[s.top] - (double)x[label] + log1p(s.others));
-  if (scores->bound != NULL)
-    scores->bound[i] = (float)(sqrt(s.wrong2 + s.wrong * s.wrong) / (1 + s.others));
-  if (scores->confidence != NULL)
-    scores->confidence[i] = (float)(1 / (1 + s.others));
-  if (scores->group != NULL)
-    scores->group[i] = (int32_t)label;
-}
-
-mpisift_status msift_cpu_cross_entropy(const struct msift_logits *logits, mpisift_type label_type, const void *labels,
-                                       const mpisift_scores *scores, struct msift_error *error)
-{
-  for (int64_t i = 0; i < logits->n; i++) {
-    int64_t label = label_at(label_type, labels, i);
-
-    if (label < 0 || label >= logits->columns)
+    if (labelled)
+      label = label_at(&job->targets, sample * job->targets.stride + token);
+    if (++token == job->spec.tokens) {
+      sample++;
+      token = 0;
+    }
+    if (labelled && job->spec.ignore && label == job->spec.ignore_index)
+      break;
+    if (label < 0 || label >= job->columns)
       return msift_error_set(error, MPISIFT_ERR_DATA, "the label of row %lld is %lld, outside of [0, %lld)",
-                             (long long)i, (long long)label, (long long)logits->columns);
-    score_row(logits->values + i * logits->stride, logits->columns, label, i, scores);
+                             (long long)row, (long long)label, (long long)job->columns);
+    run->labels[run->n] = label;
   }
   return MPISIFT_OK;
 }
 
-void msift_cpu_bce(const struct msift_logits *logits, const float *targets, float *losses)
+static float is_correct(float margin)
 {
-  for (int64_t i = 0; i < logits->n; i++) {
-    const float *x = logits->values + i * logits->stride, *y = targets + i * logits->stride;
-    double sum = 0;
-
-    for (int64_t c = 0; c < logits->columns; c++)
-      sum += fmax(x[c], 0) - (double)x[c] * (double)y[c] + log1p(exp(-fabs((double)x[c])));
-    losses[i] = (float)(sum / (double)logits->columns);
-  }
+  return margin > 0 ? 1 : 0;
 }
 
-void msift_cpu_mse(const struct msift_logits *predictions, const float *targets, float *losses)
+static void copy_scores(const struct run *run, bool labelled, const struct msift_row_scores *from,
+                        const mpisift_scores *to)
 {
-  for (int64_t i = 0; i < predictions->n; i++) {
-    const float *x = predictions->values + i * predictions->stride, *y = targets + i * predictions->stride;
-    double sum = 0;
+  size_t bytes = (size_t)run->n * sizeof(float);
 
-    for (int64_t c = 0; c < predictions->columns; c++)
-      sum += ((double)x[c] - (double)y[c]) * ((double)x[c] - (double)y[c]);
-    losses[i] = (float)(sum / (double)predictions->columns);
+  if (to->loss != NULL)
+    memcpy(to->loss + run->first, from->loss, bytes);
+  if (to->bound != NULL)
+    memcpy(to->bound + run->first, from->bound, bytes);
+  if (to->confidence != NULL)
+    memcpy(to->confidence + run->first, from->confidence, bytes);
+  if (to->entropy != NULL)
+    memcpy(to->entropy + run->first, from->entropy, bytes);
+  if (to->margin != NULL)
+    memcpy(to->margin + run->first, from->margin, bytes);
+  for (int i = 0; i < run->n && to->correct != NULL; i++)
+    to->correct[run->first + i] = is_correct(from->margin[i]);
+  for (int i = 0; i < run->n && to->group != NULL && labelled; i++)
+    to->group[run->first + i] = (int32_t)run->labels[i];
+}
+
+enum { LOSS, BOUND, CONFIDENCE, ENTROPY, MARGIN, CORRECT, SCORES };
+
+/* A sample's tokens so far, added up one after the other. */
+struct sample {
+  double sums[SCORES];
+  int64_t tokens;
+};
+
+static void add_token(struct sample *sample, const struct msift_row_scores *from, int i, bool more)
+{
+  sample->tokens++;
+  sample->sums[LOSS] += (double)from->loss[i];
+  if (!more)
+    return;
+  sample->sums[BOUND] += (double)from->bound[i];
+  sample->sums[CONFIDENCE] += (double)from->confidence[i];
+  sample->sums[ENTROPY] += (double)from->entropy[i];
+  sample->sums[MARGIN] += (double)from->margin[i];
+  sample->sums[CORRECT] += (double)is_correct(from->margin[i]);
+}
+
+static void put_sample(const struct sample *sample, mpisift_reduction reduction, int64_t i, const mpisift_scores *to)
+{
+  float *const places[SCORES] = {to->loss, to->bound, to->confidence, to->entropy, to->margin, to->correct};
+  double tokens = sample->tokens > 0 ? (double)sample->tokens : 1;
+
+  for (int k = 0; k < SCORES; k++)
+    if (places[k] != NULL)
+      places[k][i] = (float)(sample->sums[k] / (reduction == MPISIFT_SUM && k <= BOUND ? 1 : tokens));
+  if (to->group != NULL)
+    to->group[i] = 0;
+}
+
+/* A row that counts, or does not: `from` is NULL. */
+static void take_row(const struct msift_losses *job, int64_t row, const struct msift_row_scores *from, int i, bool more,
+                     struct sample *sample, const mpisift_scores *to)
+{
+  if (from != NULL)
+    add_token(sample, from, i, more);
+  if ((row + 1) % job->spec.tokens != 0)
+    return;
+  put_sample(sample, job->spec.reduction, row / job->spec.tokens, to);
+  *sample = (struct sample){0};
+}
+
+mpisift_status msift_cpu_losses_with(const struct msift_kernels *kernels, const struct msift_losses *job,
+                                     const mpisift_scores *scores, struct msift_error *error)
+{
+  bool labelled = msift_is_label_type(job->targets.type);
+  bool more = scores->bound != NULL || scores->confidence != NULL || scores->entropy != NULL ||
+              scores->margin != NULL || scores->correct != NULL;
+  int64_t rows = job->n * job->spec.tokens;
+  struct msift_row_scores from;
+  struct sample sample = {0};
+  struct run run = {0};
+
+  while (run.first < rows) {
+    MSIFT_TRY(next_run(job, rows, labelled, &run, error));
+    if (run.n > 0)
+      kernels->score(job, run.first, run.n, labelled ? run.labels : NULL, more, &from);
+    if (job->spec.tokens == 1)
+      copy_scores(&run, labelled, &from, scores);
+    for (int i = 0; i < run.n && job->spec.tokens > 1; i++)
+      take_row(job, run.first + i, &from, i, more, &sample, scores);
+    run.first += run.n;
+    if (run.n == 0)
+      take_row(job, run.first++, NULL, 0, more, &sample, scores);
   }
+  return MPISIFT_OK;
+}
+
+mpisift_status msift_cpu_losses(const struct msift_losses *job, const mpisift_scores *scores, struct msift_error *error)
+{
+  return msift_cpu_losses_with(msift_kernels()[0], job, scores, error);
 }

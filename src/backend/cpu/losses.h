@@ -1,11 +1,13 @@
 #ifndef MSIFT_BACKEND_CPU_LOSSES_H
 #define MSIFT_BACKEND_CPU_LOSSES_H
 
-#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
 
-mpisift_status msift_cpu_cross_entropy(const struct msift_logits *logits, mpisift_type label_type, const void *labels,
-                                       const mpisift_scores *scores, struct msift_error *error);
-void msift_cpu_bce(const struct msift_logits *logits, const float *targets, float *losses);
-void msift_cpu_mse(const struct msift_logits *predictions, const float *targets, float *losses);
+mpisift_status msift_cpu_losses(const struct msift_losses *job, const mpisift_scores *scores,
+                                struct msift_error *error);
+
+/* The same with chosen kernels. */
+mpisift_status msift_cpu_losses_with(const struct msift_kernels *kernels, const struct msift_losses *job,
+                                     const mpisift_scores *scores, struct msift_error *error);
 
 #endif

@@ -28,5 +28,8 @@ static void release(struct msift_memory *memory, void *block)
 }
 
 const struct msift_backend msift_backend_pinned = {
-    "pinned", allocate, release, msift_cpu_cross_entropy, msift_cpu_bce, msift_cpu_mse,
+    "pinned",
+    allocate,
+    release,
+    msift_cpu_losses,
 };

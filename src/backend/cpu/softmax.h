@@ -1,0 +1,165 @@
+/* Sums over a row's softmax, once in float and once in double: included with REAL, LANES, MASK and LOWEST defined. */
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define OF(name) JOIN(REAL, name)
+#define VREAL_(real) v##real
+#define VREAL2(real) VREAL_(real)
+#define VREAL VREAL2(REAL)
+
+/* Copy a tile of at most TILE values, less the label, which is the lane that counts to 0, and find the largest. What is
+ * missing is −infinity. Returns the vectors. */
+INLINE int OF(take)(const REAL *x, int n, int label, const bool labelled, VREAL *kept, REAL *top)
+{
+  const VREAL none = OF(set)(-INFINITY);
+  VREAL most[4] = {OF(set)(LOWEST), OF(set)(LOWEST), OF(set)(LOWEST), OF(set)(LOWEST)};
+  MASK lane = OF(lanes)() - label;
+  int whole = n / LANES, v = 0;
+
+  for (; v + 4 <= whole; v += 4)
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+      VREAL now = OF(load)(x + (v + k) * LANES);
+
+      if (labelled)
+        now = OF(select)((MASK)(lane + (v + k) * LANES == 0), none, now);
+      kept[v + k] = now;
+      most[k] = OF(max)(now, most[k]);
+    }
+  for (; v * LANES < n; v++) {
+    VREAL now = v < whole ? OF(load)(x + v * LANES) : OF(part)(x + v * LANES, n - v * LANES, -INFINITY);
+
+    if (labelled)
+      now = OF(select)((MASK)(lane + v * LANES == 0), none, now);
+    kept[v] = now;
+    most[0] = OF(max)(now, most[0]);
+  }
+  *top = OF(largest)(OF(max)(OF(max)(most[0], most[1]), OF(max)(most[2], most[3])));
+  return v;
+}
+
+/* Take a larger top for the sums so far. */
+INLINE void OF(raise)(struct rows *r, int i, double top)
+{
+  double rise = top - r->top[i], factor;
+
+  factor = r->top[i] <= (double)LOWEST ? 0 : double_exp(double_set(-rise))[0];
+  r->moment[i] = factor > 0 ? (r->moment[i] - rise * r->sum[i]) * factor : 0;
+  r->squares[i] *= factor * factor;
+  r->sum[i] *= factor;
+  r->top[i] = top;
+}
+
+/* Add a tile to row i. `label` is its place in the tile; −1: it is in another one. */
+INLINE void OF(tile)(const REAL *x, int n, int label, const bool more, struct rows *r, int i)
+{
+  VREAL kept[TILE / LANES], sum = {0}, squares = {0}, moment = {0};
+  REAL top;
+  int vectors = label < 0 ? OF(take)(x, n, 0, false, kept, &top) : OF(take)(x, n, label, true, kept, &top);
+
+  if ((double)top > r->top[i])
+    OF(raise)(r, i, (double)top);
+  top = (REAL)r->top[i];
+  for (int v = 0; v < vectors; v++) {
+    VREAL d = kept[v] - top, e = OF(exp)(d);
+
+    sum += e;
+    if (more) {
+      squares += e * e;
+      moment += e * OF(max)(OF(set)(-87), d);
+    }
+  }
+  r->sum[i] += OF(total)(sum);
+  if (more) {
+    r->squares[i] += OF(total)(squares);
+    r->moment[i] += OF(total)(moment);
+  }
+}
+
+/* Rows of at most NARROW columns, with a lane each: kept[c] are their values of a column, less their labels. */
+INLINE void OF(sum_lanes)(const REAL (*kept)[MSIFT_ROWS], int columns, int at, const bool more, struct rows *r)
+{
+  VREAL top = OF(set)(LOWEST), d, e;
+  VREAL part = {0};
+  struct OF(wide) sum = {0}, squares = {0}, moment = {0};
+
+  for (int c = 0; c < columns; c++)
+    top = OF(max)(OF(load)(kept[c] + at), top);
+  for (int c = 0; c < columns; c++) {
+    d = OF(load)(kept[c] + at) - top;
+    e = OF(exp)(d);
+    part += e;
+    if (c % 4 == 3) {
+      OF(add)(&sum, part);
+      part = (VREAL){0};
+    }
+    if (more) {
+      OF(add)(&squares, e * e);
+      OF(add)(&moment, e * OF(max)(OF(set)(-87), d));
+    }
+  }
+  OF(add)(&sum, part);
+  OF(store)(r->sum + at, sum);
+  OF(store)(r->squares + at, squares);
+  OF(store)(r->moment + at, moment);
+  sum = (struct OF(wide)){0};
+  OF(add)(&sum, top);
+  OF(store)(r->top + at, sum);
+}
+
+/* At most LANES rows from `first` on, with a lane each, at lane `at` of all. */
+INLINE void OF(turn)(const struct msift_losses *job, int64_t first, int n, int at, REAL (*kept)[MSIFT_ROWS])
+{
+  const mpisift_values logits = job->logits;
+  int columns = (int)job->columns;
+  VREAL square[LANES];
+  REAL row[NARROW];
+
+  for (int c = 0; c < columns; c += LANES) {
+    int width = columns - c < LANES ? columns - c : LANES;
+
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) {
+      const REAL *x = (const void *)row_of(&logits, first + (i < n ? i : 0));
+
+      if (logits.type != MPISIFT_F32 && logits.type != MPISIFT_F64) {
+        to_floats(logits.type, (const char *)x, columns, (float *)row);
+        x = row;
+      }
+      square[i] = width < LANES ? OF(part)(x + c, width, 0) : OF(load)(x + c);
+    }
+    OF(transpose)(square);
+    for (int i = 0; i < width; i++)
+      memcpy(&kept[c + i][at], &square[i], sizeof square[i]);
+  }
+}
+
+static void OF(narrow)(const struct msift_losses *job, int64_t first, int n, const int64_t *labels, const bool more,
+                       struct rows *r)
+{
+  REAL kept[NARROW][MSIFT_ROWS];
+  int columns = (int)job->columns;
+
+  for (int i = 0; i < n; i += LANES)
+    OF(turn)(job, first + i, n - i, i, kept);
+  for (int i = 0; i < n; i++) {
+    r->logit[i] = (double)kept[labels[i]][i];
+    kept[labels[i]][i] = -INFINITY;
+  }
+  for (int i = 0; i < n; i += LANES)
+    if (more)
+      OF(sum_lanes)((const REAL(*)[MSIFT_ROWS])kept, columns, i, true, r);
+    else
+      OF(sum_lanes)((const REAL(*)[MSIFT_ROWS])kept, columns, i, false, r);
+}
+
+#undef JOIN_
+#undef JOIN
+#undef OF
+#undef VREAL_
+#undef VREAL2
+#undef VREAL
+#undef REAL
+#undef LANES
+#undef MASK
+#undef LOWEST
