@@ -51,6 +51,8 @@ libmpisift_core_la_SOURCES = \
 	src/comm/team.h \
 	src/core/bins.c \
 	src/core/bins.h \
+	src/core/census.c \
+	src/core/census.h \
 	src/core/decide.c \
 	src/core/decide.h \
 	src/core/history.c \
@@ -59,6 +61,8 @@ libmpisift_core_la_SOURCES = \
 	src/core/order.h \
 	src/core/permutation.c \
 	src/core/permutation.h \
+	src/core/picks.c \
+	src/core/picks.h \
 	src/core/plan.c \
 	src/core/plan.h \
 	src/core/policy.c \
@@ -70,9 +74,13 @@ libmpisift_core_la_SOURCES = \
 	src/core/rule_proportional.c \
 	src/core/rule_random.c \
 	src/core/rule_relative.c \
+	src/core/rule_soft.c \
 	src/core/rule_top.c \
+	src/core/runs.h \
 	src/core/schedule.c \
 	src/core/schedule.h \
+	src/core/table.c \
+	src/core/table.h \
 	src/io/cache.c \
 	src/io/cache.h \
 	src/io/dataset.c \

@@ -39,10 +39,12 @@ unit_tests = \
 	tests/unit/test_modifiers \
 	tests/unit/test_order \
 	tests/unit/test_permutation \
+	tests/unit/test_picks \
 	tests/unit/test_places \
 	tests/unit/test_plan \
 	tests/unit/test_policy \
-	tests/unit/test_scale
+	tests/unit/test_scale \
+	tests/unit/test_table
 mpi_tests = \
 	tests/mpi/test_batches \
 	tests/mpi/test_conversion \

@@ -325,12 +325,17 @@ typedef struct mpisift_config {
   size_t size; /**< sizeof(mpisift_config) of the caller */
 
   const char *policy; /**< "relative" (default), "top", "absolute", "reducible", "reducible_top", "importance",
-                           "importance_bound", "uncertainty", "random" or "all"; see doc/policies.md */
-  double beta;        /**< relative, reducible, uncertainty: p = q^beta with q the percentile; > 0; keeps
-                           1/(1+beta). Default 1 */
-  double keep;        /**< top, reducible_top, importance, importance_bound, random: share kept; in (0, 1]. Default 0.5
-                       */
-  double threshold;   /**< absolute: the least loss that is accepted; >= 0. Default 0 */
+                           "importance_bound", "uncertainty", "random" or "all"; for index plans "stale_relative",
+                           "soft_prune", "hide", "random" or "all"; see doc/policies.md */
+  double beta;      /**< relative, reducible, uncertainty, stale_relative: p = q^beta with q the percentile; > 0; keeps
+                         1/(1+beta). Default 1 */
+  double keep;      /**< top, reducible_top, importance, importance_bound, random, hide: share kept; soft_prune:
+                         probability of losses below the line; in (0, 1]. Default 0.5 */
+  double threshold; /**< absolute: the least loss that is accepted; >= 0. Default 0 */
+  double prune_quantile; /**< soft_prune: losses below this quantile are pruned; in [0, 1]; 0: below the mean.
+                              Default 0 */
+  double move_back; /**< hide: samples whose confidence was below this when trained last are kept; in [0, 1]. Default
+                         0.7 */
   mpisift_schedule schedule;   /**< of beta or keep over the run. Default constant */
   const char *reference_field; /**< reducible: the scalar field, float32 or float64, that holds each sample's reference
                                     loss. Default "reference_loss" */

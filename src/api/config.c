@@ -12,6 +12,7 @@ void mpisift_config_init(mpisift_config *config, size_t size)
       .policy = "relative",
       .beta = 1,
       .keep = 0.5,
+      .move_back = 0.7,
       .reference_field = "reference_loss",
       .loss_history_length = 4096,
       .sift_every = 1,
@@ -89,6 +90,7 @@ static mpisift_status check_modifiers(const mpisift_config *c, struct msift_erro
   MSIFT_TRY(check_share("floor", c->floor, 1, error));
   MSIFT_TRY(check_share("bad_loss_share", c->bad_loss_share, 1, error));
   MSIFT_TRY(check_share("class_floor", c->class_floor, 1, error));
+  MSIFT_TRY(check_share("move_back", c->move_back, 1, error));
   if (c->full_data_tail > 0 && c->epochs == 0)
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "config.full_data_tail is %g, but an endless run has no tail; set epochs",
@@ -152,6 +154,10 @@ static mpisift_status check_policy(const mpisift_config *c, struct msift_error *
 
   if (policy == NULL)
     return error->status;
+  if (msift_policy_stale(policy))
+    return msift_error_set(
+        error, MPISIFT_ERR_ARG,
+        "config.policy: %s goes by the losses of samples trained before, which only index plans keep", policy->name);
   MSIFT_TRY(policy->rule->check(c, error));
   MSIFT_TRY(check_schedule(c, policy, error));
   MSIFT_TRY(check_weights(c, policy, error));
@@ -225,6 +231,8 @@ int msift_config_settings(const mpisift_config *c, struct msift_setting *setting
       {"config.beta", bits(c->beta)},
       {"config.keep", bits(c->keep)},
       {"config.threshold", bits(c->threshold)},
+      {"config.prune_quantile", bits(c->prune_quantile)},
+      {"config.move_back", bits(c->move_back)},
       {"config.schedule", schedule_hash(&c->schedule)},
       {"config.reference_field", text_hash(c->reference_field)},
       {"config.loss_history_length", (uint64_t)c->loss_history_length},

@@ -36,7 +36,7 @@ mpisift_status msift_team_agree(const struct msift_team *team, struct msift_erro
 bool msift_team_any(const struct msift_team *team, bool mine, struct msift_error *error);
 
 /* A value that has to be equal on all ranks. */
-enum { MSIFT_MAX_SETTINGS = 48 };
+enum { MSIFT_MAX_SETTINGS = 64 };
 
 struct msift_setting {
   const char *name;

@@ -71,7 +71,7 @@ static inline uint64_t threshold_of(struct msift_decider *d, const struct msift_
 {
   const struct msift_place whole = {0, 1};
 
-  if (!msift_policy_scored(d->policy))
+  if (!msift_policy_measures(d->policy))
     return make_threshold(d, c->value, whole);
   if (d->history->total == 0)
     return d->policy->rule->by_value ? make_threshold(d, c->value, whole) : MSIFT_CERTAIN;
@@ -105,7 +105,7 @@ static bool is_outlier(const struct msift_decider *d, const struct msift_candida
 {
   double share = d->terms.config->outlier_share;
 
-  if (share <= 0 || !msift_policy_scored(d->policy) || d->history->total == 0)
+  if (share <= 0 || !msift_policy_measures(d->policy) || d->history->total == 0)
     return false;
   return place_of(d, c).low >= 1 - share;
 }
@@ -122,7 +122,7 @@ static double class_floor(const struct msift_decider *d, int32_t group)
   return n > 0 ? config->class_floor * d->share * total / n : 1;
 }
 
-static float weight_of(const struct msift_decider *d, uint64_t threshold)
+float msift_weight(const struct msift_decider *d, double p, double share)
 {
   const mpisift_config *config = d->terms.config;
   mpisift_weights kind = config->weights;
@@ -130,9 +130,9 @@ static float weight_of(const struct msift_decider *d, uint64_t threshold)
 
   if (kind == MPISIFT_WEIGHTS_POLICY && d->policy->rule->weighted)
     kind = MPISIFT_WEIGHTS_NORMALIZED;
-  if (kind == MPISIFT_WEIGHTS_POLICY || threshold == 0)
+  if (kind == MPISIFT_WEIGHTS_POLICY || p <= 0)
     return 1;
-  weight = 0x1p32 / (double)threshold * (kind == MPISIFT_WEIGHTS_NORMALIZED ? d->share : 1);
+  weight = 1 / p * (kind == MPISIFT_WEIGHTS_NORMALIZED ? share : 1);
   return (float)(config->weight_clip > 0 ? fmin(weight, config->weight_clip) : weight);
 }
 
@@ -151,10 +151,11 @@ static inline struct msift_verdict decide(struct msift_decider *d, const struct 
   } else if (is_outlier(d, c)) {
     return (struct msift_verdict){.outlier = true, .weight = 1};
   } else {
-    threshold = larger(threshold_of(d, c), integer_threshold(class_floor(d, c->group)));
+    threshold = larger(c->sure ? MSIFT_CERTAIN : threshold_of(d, c), integer_threshold(class_floor(d, c->group)));
     threshold = larger(threshold, integer_threshold(config->floor));
   }
-  return (struct msift_verdict){.threshold = threshold, .weight = weight_of(d, threshold)};
+  return (struct msift_verdict){.threshold = threshold,
+                                .weight = msift_weight(d, (double)threshold * 0x1p-32, d->share)};
 }
 
 struct msift_verdict msift_decide(struct msift_decider *d, const struct msift_candidate *candidate, int64_t epoch)
@@ -170,7 +171,7 @@ static bool plain(const struct msift_decider *d)
 {
   const mpisift_config *c = d->terms.config;
 
-  return msift_policy_scored(d->policy) && !d->policy->rule->by_value && !d->policy->rule->weighted &&
+  return msift_policy_measures(d->policy) && !d->policy->rule->by_value && !d->policy->rule->weighted &&
          !d->history->exact && d->history->total > 0 && c->coverage_epochs == 0 && c->outlier_share <= 0 &&
          c->class_floor <= 0 && c->floor <= 0 && c->weights == MPISIFT_WEIGHTS_POLICY;
 }
@@ -190,7 +191,7 @@ double msift_decider_value_at(struct msift_decider *d, double p)
 {
   const struct msift_history *h = d->history;
 
-  if (!msift_policy_scored(d->policy) || !msift_history_full(h) || h->total == 0)
+  if (!msift_policy_measures(d->policy) || !msift_history_full(h) || h->total == 0)
     return NAN;
   if (d->policy->rule == &msift_rule_absolute)
     return d->terms.config->threshold; /* whatever the bins are */

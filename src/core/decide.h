@@ -32,6 +32,7 @@ struct msift_candidate {
   int32_t group; /* in [0, config.groups); of no matter without a class floor */
   uint32_t key;  /* of the value, and its bin in the history: see msift_candidate_find() */
   int32_t bin;
+  bool sure; /* the policy is overruled: p = 1, but for outliers */
 };
 
 /* Find a candidate's place in the history. */
@@ -58,6 +59,9 @@ struct msift_verdict msift_decide(struct msift_decider *decider, const struct ms
 /* Decide on n candidates, whose places are found if the policy scores. */
 void msift_decide_all(struct msift_decider *decider, int64_t n, const struct msift_candidate *candidates, int64_t epoch,
                       struct msift_verdict *verdicts);
+
+/* The weight of what is accepted with probability p; share: of candidates kept. */
+float msift_weight(const struct msift_decider *decider, double p, double share);
 
 /* The policy's threshold for a value. */
 uint64_t msift_decider_threshold(struct msift_decider *decider, float value);

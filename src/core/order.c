@@ -1,6 +1,7 @@
 #include "core/order.h"
 
 #include "core/random.h"
+#include "core/runs.h"
 
 /* A lane should draw on several blocks, or its samples stay neighbours. */
 enum { BLOCKS_PER_LANE = 4 };
@@ -29,14 +30,30 @@ struct msift_order msift_order_make(int64_t n, int64_t block, int64_t lanes, int
   return o;
 }
 
+/* The shuffle of a lane's window w. */
+static struct msift_permutation window_of(const struct msift_order *o, int64_t lane, int64_t length, int64_t w)
+{
+  uint64_t key = msift_random(o->seed, MSIFT_STREAM_WINDOW, (uint64_t)o->epoch, (uint64_t)lane << 40 ^ (uint64_t)w);
+
+  return msift_permutation_make(min64(o->window, length - w * o->window), key);
+}
+
 /* Shuffle an index of a lane inside its window. */
 static int64_t window_index(const struct msift_order *o, int64_t lane, int64_t length, int64_t index)
 {
   int64_t w = index / o->window, begin = w * o->window;
-  uint64_t key = msift_random(o->seed, MSIFT_STREAM_WINDOW, (uint64_t)o->epoch, (uint64_t)lane << 40 ^ (uint64_t)w);
-  struct msift_permutation p = msift_permutation_make(min64(o->window, length - begin), key);
+  struct msift_permutation p = window_of(o, lane, length, w);
 
   return begin + msift_permute(&p, index - begin);
+}
+
+/* And back. */
+static int64_t window_inverse(const struct msift_order *o, int64_t lane, int64_t length, int64_t index)
+{
+  int64_t w = index / o->window, begin = w * o->window;
+  struct msift_permutation p = window_of(o, lane, length, w);
+
+  return begin + msift_permute_inverse(&p, index - begin);
 }
 
 /* The id at a place in the concatenation of the permuted blocks. */
@@ -52,14 +69,34 @@ static int64_t block_id(const struct msift_order *o, int64_t place)
 int64_t msift_order_id(const struct msift_order *o, int64_t position)
 {
   int64_t lane = position % o->lanes, index = position / o->lanes;
-  int64_t length = o->n / o->lanes, longer = o->n % o->lanes;
-  int64_t begin = lane * length + min64(lane, longer);
+  int64_t begin = msift_run_begin(o->n, o->lanes, lane), end = msift_run_begin(o->n, o->lanes, lane + 1);
 
   if (!o->shuffle)
     return position;
   if (o->window > 1)
-    index = window_index(o, lane, length + (lane < longer), index);
+    index = window_index(o, lane, end - begin, index);
   return block_id(o, begin + index);
+}
+
+/* The place of an id in the concatenation of the permuted blocks. */
+static int64_t block_place(const struct msift_order *o, int64_t id)
+{
+  int64_t missing = o->blocks.n * o->block - o->n, block = msift_permute_inverse(&o->blocks, id / o->block);
+
+  return block * o->block + id % o->block - (block > o->short_at ? missing : 0);
+}
+
+int64_t msift_order_position(const struct msift_order *o, int64_t id)
+{
+  int64_t place, lane, begin, end;
+
+  if (!o->shuffle)
+    return id;
+  place = block_place(o, id);
+  lane = msift_run_of(o->n, o->lanes, place);
+  begin = msift_run_begin(o->n, o->lanes, lane);
+  end = msift_run_begin(o->n, o->lanes, lane + 1);
+  return (o->window > 1 ? window_inverse(o, lane, end - begin, place - begin) : place - begin) * o->lanes + lane;
 }
 
 int64_t msift_lane_count(int64_t lanes, int64_t ranks, int64_t rank, int64_t end)

@@ -27,6 +27,9 @@ struct msift_order msift_order_make(int64_t n, int64_t block, int64_t lanes, int
 /* The id at a position, 0 <= position < n. */
 int64_t msift_order_id(const struct msift_order *order, int64_t position);
 
+/* The position of an id, 0 <= id < n. */
+int64_t msift_order_position(const struct msift_order *order, int64_t id);
+
 /* Which of the first `end` positions belong to a rank: their number. Positions [a, b) hold count(b) − count(a). */
 int64_t msift_lane_count(int64_t lanes, int64_t ranks, int64_t rank, int64_t end);
 

@@ -12,6 +12,9 @@ static const struct msift_policy policies[] = {
     {"importance", MSIFT_MEASURE_LOSS, &msift_rule_proportional},
     {"importance_bound", MSIFT_MEASURE_BOUND, &msift_rule_proportional},
     {"uncertainty", MSIFT_MEASURE_UNCERTAINTY, &msift_rule_relative},
+    {"stale_relative", MSIFT_MEASURE_STALE, &msift_rule_relative},
+    {"soft_prune", MSIFT_MEASURE_STALE, &msift_rule_soft},
+    {"hide", MSIFT_MEASURE_STALE, &msift_rule_top},
     {"random", MSIFT_MEASURE_NOTHING, &msift_rule_random},
     {"all", MSIFT_MEASURE_NOTHING, &msift_rule_all},
 };

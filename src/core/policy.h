@@ -14,7 +14,8 @@ enum msift_measure {
   MSIFT_MEASURE_LOSS,
   MSIFT_MEASURE_BOUND,       /* of the gradient's norm */
   MSIFT_MEASURE_UNCERTAINTY, /* 1 − confidence */
-  MSIFT_MEASURE_REDUCIBLE    /* loss − reference loss; may be negative */
+  MSIFT_MEASURE_REDUCIBLE,   /* loss − reference loss; may be negative */
+  MSIFT_MEASURE_STALE        /* the loss with which the sample was trained last, of a table */
 };
 
 /* The setting that a schedule drives. */
@@ -25,6 +26,7 @@ struct msift_terms {
   const mpisift_config *config;
   double strength; /* beta or keep, as of now */
   double scale;    /* as prepared */
+  double mean;     /* of stale losses */
 };
 
 struct msift_rule {
@@ -50,6 +52,7 @@ extern const struct msift_rule msift_rule_all;
 extern const struct msift_rule msift_rule_proportional;
 extern const struct msift_rule msift_rule_random;
 extern const struct msift_rule msift_rule_relative;
+extern const struct msift_rule msift_rule_soft;
 extern const struct msift_rule msift_rule_top;
 
 struct msift_policy {
@@ -58,9 +61,22 @@ struct msift_policy {
   const struct msift_rule *rule;
 };
 
-static inline bool msift_policy_scored(const struct msift_policy *policy)
+/* Whether the policy goes by something of the candidate, */
+static inline bool msift_policy_measures(const struct msift_policy *policy)
 {
   return policy->measure != MSIFT_MEASURE_NOTHING;
+}
+
+/* which is that of its last training, */
+static inline bool msift_policy_stale(const struct msift_policy *policy)
+{
+  return policy->measure == MSIFT_MEASURE_STALE;
+}
+
+/* or asks for a forward pass. */
+static inline bool msift_policy_scored(const struct msift_policy *policy)
+{
+  return msift_policy_measures(policy) && !msift_policy_stale(policy);
 }
 
 /* `check` and `keep` of the rules that keep the share config->keep. */

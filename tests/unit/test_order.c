@@ -6,7 +6,7 @@
 #include "core/order.h"
 #include "testing.h"
 
-/* Ids out of range or met twice. */
+/* Ids out of range, met twice, or that do not lead back to their position. */
 static int64_t count_wrong(const struct msift_order *o, unsigned char *seen)
 {
   int64_t wrong = 0;
@@ -15,7 +15,7 @@ static int64_t count_wrong(const struct msift_order *o, unsigned char *seen)
   for (int64_t q = 0; q < o->n; q++) {
     int64_t id = msift_order_id(o, q);
 
-    if (id < 0 || id >= o->n || seen[id])
+    if (id < 0 || id >= o->n || seen[id] || msift_order_position(o, id) != q)
       wrong++;
     else
       seen[id] = 1;
@@ -72,6 +72,7 @@ static void huge_size(void)
   for (int64_t i = 0; i < PROBES; i++) {
     ids[i] = msift_order_id(&o, i < PROBES / 2 ? i : o.n - 1 - (i - PROBES / 2));
     wrong += ids[i] < 0 || ids[i] >= o.n;
+    wrong += msift_order_position(&o, ids[i]) != (i < PROBES / 2 ? i : o.n - 1 - (i - PROBES / 2));
   }
   qsort(ids, PROBES, sizeof ids[0], compare_ids);
   for (int i = 1; i < PROBES; i++)
