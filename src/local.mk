@@ -12,6 +12,11 @@ libmpisift_core_la_SOURCES = \
 	src/api/deliver.c \
 	src/api/epoch.c \
 	src/api/hash.h \
+	src/api/index_plan.c \
+	src/api/index_reports.c \
+	src/api/index_spread.c \
+	src/api/indices.c \
+	src/api/indices.h \
 	src/api/judge.c \
 	src/api/loader.c \
 	src/api/loader.h \
@@ -47,8 +52,12 @@ libmpisift_core_la_SOURCES = \
 	src/comm/exchange.h \
 	src/comm/reduce.c \
 	src/comm/reduce.h \
+	src/comm/route.c \
+	src/comm/route.h \
 	src/comm/team.c \
 	src/comm/team.h \
+	src/comm/vote.c \
+	src/comm/vote.h \
 	src/core/bins.c \
 	src/core/bins.h \
 	src/core/census.c \

@@ -51,9 +51,12 @@ mpi_tests = \
 	tests/mpi/test_corruption \
 	tests/mpi/test_dataset \
 	tests/mpi/test_faults \
+	tests/mpi/test_index_faults \
+	tests/mpi/test_indices \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
 	tests/mpi/test_pool \
+	tests/mpi/test_route \
 	tests/mpi/test_rows \
 	tests/mpi/test_scores \
 	tests/mpi/test_sifter \
@@ -80,6 +83,7 @@ shell_tests = \
 	tests/tools/train.sh
 test_helpers = \
 	tests/mpi/h5_files.h \
+	tests/mpi/indexing.h \
 	tests/mpi/loading.h \
 	tests/mpi/pushing.h \
 	tests/mpi/row_files.h \

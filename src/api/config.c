@@ -5,6 +5,8 @@
 #include "api/loader.h"
 #include "core/schedule.h"
 
+enum { DEFAULT_LANES = 240 };
+
 void mpisift_config_init(mpisift_config *config, size_t size)
 {
   mpisift_config defaults = {
@@ -13,6 +15,7 @@ void mpisift_config_init(mpisift_config *config, size_t size)
       .beta = 1,
       .keep = 0.5,
       .move_back = 0.7,
+      .refresh_share = 1,
       .reference_field = "reference_loss",
       .loss_history_length = 4096,
       .sift_every = 1,
@@ -47,6 +50,8 @@ static mpisift_status check_numbers(const mpisift_config *c, struct msift_error 
   MSIFT_TRY(at_least("sift_every", c->sift_every, 1, error));
   MSIFT_TRY(at_least("coverage_epochs", c->coverage_epochs, 0, error));
   MSIFT_TRY(at_least("groups", c->groups, 0, error));
+  MSIFT_TRY(at_least("refresh_every", c->refresh_every, 0, error));
+  MSIFT_TRY(at_least("step_budget", c->step_budget, 0, error));
   MSIFT_TRY(at_least("global_batch_size", c->global_batch_size, 0, error));
   if (c->global_batch_size == 0)
     MSIFT_TRY(at_least("batch_size", c->batch_size, 1, error));
@@ -91,6 +96,11 @@ static mpisift_status check_modifiers(const mpisift_config *c, struct msift_erro
   MSIFT_TRY(check_share("bad_loss_share", c->bad_loss_share, 1, error));
   MSIFT_TRY(check_share("class_floor", c->class_floor, 1, error));
   MSIFT_TRY(check_share("move_back", c->move_back, 1, error));
+  MSIFT_TRY(check_share("refresh_share", c->refresh_share, 1, error));
+  MSIFT_TRY(check_share("loss_smoothing", c->loss_smoothing, below_one, error));
+  if (!(c->loss_difference >= 0 && c->loss_difference <= c->loss_smoothing))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.loss_difference is %g; it must be in [0, %g], the smoothing",
+                           c->loss_difference, c->loss_smoothing);
   if (c->full_data_tail > 0 && c->epochs == 0)
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "config.full_data_tail is %g, but an endless run has no tail; set epochs",
@@ -148,16 +158,41 @@ static mpisift_status check_schedule(const mpisift_config *c, const struct msift
   return MPISIFT_OK;
 }
 
-static mpisift_status check_policy(const mpisift_config *c, struct msift_error *error)
+/* Who can use the policy. */
+static mpisift_status check_use(const struct msift_policy *policy, enum msift_use use, struct msift_error *error)
+{
+  if (use == MSIFT_USE_INDICES && msift_policy_scored(policy))
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "config.policy: %s scores candidates; index plans take stale_relative, soft_prune, hide, "
+                           "random and all",
+                           policy->name);
+  if (use != MSIFT_USE_INDICES && msift_policy_stale(policy))
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "config.policy: %s goes by the losses of samples trained before, which only index plans "
+                           "keep",
+                           policy->name);
+  return MPISIFT_OK;
+}
+
+/* What a plan of a whole epoch cannot do. */
+static mpisift_status check_planned(const mpisift_config *c, struct msift_error *error)
+{
+  if (c->sift_every != 1)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.sift_every is %lld; an index plan sifts whole epochs",
+                           (long long)c->sift_every);
+  if (c->class_floor > 0)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.class_floor is %g; an index plan knows no classes",
+                           c->class_floor);
+  return MPISIFT_OK;
+}
+
+static mpisift_status check_policy(const mpisift_config *c, enum msift_use use, struct msift_error *error)
 {
   const struct msift_policy *policy = msift_policy_find(c->policy, error);
 
   if (policy == NULL)
     return error->status;
-  if (msift_policy_stale(policy))
-    return msift_error_set(
-        error, MPISIFT_ERR_ARG,
-        "config.policy: %s goes by the losses of samples trained before, which only index plans keep", policy->name);
+  MSIFT_TRY(check_use(policy, use, error));
   MSIFT_TRY(policy->rule->check(c, error));
   MSIFT_TRY(check_schedule(c, policy, error));
   MSIFT_TRY(check_weights(c, policy, error));
@@ -169,12 +204,12 @@ static mpisift_status check_policy(const mpisift_config *c, struct msift_error *
   return MPISIFT_OK;
 }
 
-static mpisift_status check_end(const mpisift_config *c, bool pushed, struct msift_error *error)
+static mpisift_status check_end(const mpisift_config *c, enum msift_use use, struct msift_error *error)
 {
   if (c->end_of_epoch != MPISIFT_CARRY && c->end_of_epoch != MPISIFT_FLUSH && c->end_of_epoch != MPISIFT_DROP)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.end_of_epoch is %d, not a mpisift_end",
                            (int)c->end_of_epoch);
-  if (c->epochs == 0 && !pushed && c->end_of_epoch != MPISIFT_CARRY)
+  if (c->epochs == 0 && use == MSIFT_USE_LOADER && c->end_of_epoch != MPISIFT_CARRY)
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "config.epochs is 0, endless; end_of_epoch must be MPISIFT_CARRY then");
   if (c->pad_last_batch && c->end_of_epoch != MPISIFT_FLUSH)
@@ -186,7 +221,7 @@ static mpisift_status check_end(const mpisift_config *c, bool pushed, struct msi
   return MPISIFT_OK;
 }
 
-mpisift_status msift_config_check(const mpisift_config *c, bool pushed, struct msift_error *error)
+mpisift_status msift_config_check(const mpisift_config *c, enum msift_use use, struct msift_error *error)
 {
   if (c->size != sizeof *c)
     return msift_error_set(error, MPISIFT_ERR_ARG,
@@ -196,8 +231,36 @@ mpisift_status msift_config_check(const mpisift_config *c, bool pushed, struct m
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.policy is NULL");
   MSIFT_TRY(check_numbers(c, error));
   MSIFT_TRY(check_modifiers(c, error));
-  MSIFT_TRY(check_policy(c, error));
-  return check_end(c, pushed, error);
+  MSIFT_TRY(check_policy(c, use, error));
+  if (use == MSIFT_USE_INDICES)
+    MSIFT_TRY(check_planned(c, error));
+  return check_end(c, use, error);
+}
+
+mpisift_status msift_config_batch(const mpisift_config *c, int64_t ranks, int64_t *batch, struct msift_error *error)
+{
+  bool global = c->global_batch_size > 0;
+
+  *batch = global ? c->global_batch_size : c->batch_size;
+  if (*batch > INT32_MAX / MSIFT_MAX_ROUND_BATCHES / (global ? 1 : ranks))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "the global batch has more than %d samples",
+                           INT32_MAX / MSIFT_MAX_ROUND_BATCHES);
+  *batch *= global ? 1 : ranks;
+  if (*batch < ranks)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.global_batch_size is %lld, less than the %lld replicas",
+                           (long long)*batch, (long long)ranks);
+  return MPISIFT_OK;
+}
+
+mpisift_status msift_config_lanes(const mpisift_config *c, int64_t ranks, int64_t n, int64_t *lanes,
+                                  struct msift_error *error)
+{
+  if (c->lanes > 0 && c->lanes < ranks)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.lanes is %lld, less than the %lld replicas",
+                           (long long)c->lanes, (long long)ranks);
+  *lanes = c->lanes > 0 ? c->lanes : (ranks + DEFAULT_LANES - 1) / DEFAULT_LANES * DEFAULT_LANES;
+  *lanes = *lanes < n ? *lanes : n;
+  return MPISIFT_OK;
 }
 
 static uint64_t text_hash(const char *text)
@@ -233,6 +296,11 @@ int msift_config_settings(const mpisift_config *c, struct msift_setting *setting
       {"config.threshold", bits(c->threshold)},
       {"config.prune_quantile", bits(c->prune_quantile)},
       {"config.move_back", bits(c->move_back)},
+      {"config.loss_smoothing", bits(c->loss_smoothing)},
+      {"config.loss_difference", bits(c->loss_difference)},
+      {"config.refresh_every", (uint64_t)c->refresh_every},
+      {"config.refresh_share", bits(c->refresh_share)},
+      {"config.step_budget", (uint64_t)c->step_budget},
       {"config.schedule", schedule_hash(&c->schedule)},
       {"config.reference_field", text_hash(c->reference_field)},
       {"config.loss_history_length", (uint64_t)c->loss_history_length},

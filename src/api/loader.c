@@ -5,8 +5,6 @@
 #include "api/hash.h"
 #include "api/source.h"
 
-enum { DEFAULT_LANES = 240 };
-
 static mpisift_status check_arguments(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
                                       mpisift_score_fn score, mpisift_loader **loader)
 {
@@ -15,7 +13,7 @@ static mpisift_status check_arguments(mpisift_ctx *ctx, const mpisift_config *co
 
   if (config == NULL || source == NULL || loader == NULL)
     return msift_error_set(error, MPISIFT_ERR_ARG, "mpisift_loader_create: config, source or loader is NULL");
-  MSIFT_TRY(msift_config_check(config, false, error));
+  MSIFT_TRY(msift_config_check(config, MSIFT_USE_LOADER, error));
   MSIFT_TRY(msift_source_check(source, error));
   policy = msift_policy_find(config->policy, error);
   if (msift_policy_scored(policy) && score == NULL)
@@ -28,14 +26,7 @@ static mpisift_status derive_batch(mpisift_loader *l, struct msift_error *error)
   const mpisift_config *c = &l->config;
   int64_t ranks = l->ctx->team.size;
 
-  l->global_batch = c->global_batch_size > 0 ? c->global_batch_size : c->batch_size;
-  if (l->global_batch > INT32_MAX / MSIFT_MAX_ROUND_BATCHES / (c->global_batch_size > 0 ? 1 : ranks))
-    return msift_error_set(error, MPISIFT_ERR_ARG, "the global batch has more than %d samples",
-                           INT32_MAX / MSIFT_MAX_ROUND_BATCHES);
-  l->global_batch *= c->global_batch_size > 0 ? 1 : ranks;
-  if (l->global_batch < ranks)
-    return msift_error_set(error, MPISIFT_ERR_ARG, "config.global_batch_size is %lld, less than the %lld replicas",
-                           (long long)l->global_batch, (long long)ranks);
+  MSIFT_TRY(msift_config_batch(c, ranks, &l->global_batch, error));
   if (l->source.n > 0 && l->source.n < l->global_batch && c->end_of_epoch != MPISIFT_FLUSH)
     return msift_error_set(error, MPISIFT_ERR_DATA,
                            "the source has %lld samples, fewer than one global batch of %lld; take a smaller batch, or "
@@ -73,11 +64,8 @@ static mpisift_status derive_rounds(mpisift_loader *l, struct msift_error *error
   const mpisift_config *c = &l->config;
   int64_t ranks = l->ctx->team.size;
 
-  if (c->lanes > 0 && c->lanes < ranks)
-    return msift_error_set(error, MPISIFT_ERR_ARG, "config.lanes is %lld, less than the %lld replicas",
-                           (long long)c->lanes, (long long)ranks);
-  l->lanes = c->lanes > 0 ? c->lanes : (ranks + DEFAULT_LANES - 1) / DEFAULT_LANES * DEFAULT_LANES;
-  l->lanes = l->source.n < 0 ? ranks : l->lanes < l->source.n ? l->lanes : l->source.n;
+  MSIFT_TRY(msift_config_lanes(c, ranks, l->source.n, &l->lanes, error));
+  l->lanes = l->source.n < 0 ? ranks : l->lanes;
   l->score_rows = c->score_batch_size > 0 ? c->score_batch_size : msift_quota(l->global_batch, ranks, 0);
   l->max_round = l->global_batch * MSIFT_MAX_ROUND_BATCHES;
   return MPISIFT_OK;

@@ -159,8 +159,15 @@ struct mpisift_loader {
 #define MSIFT_REPORT_ONE 0x1p24
 #define MSIFT_REPORT_MOST 0x1p23
 
-/* pushed: of a sifter, whose epochs end when the user says so. */
-mpisift_status msift_config_check(const mpisift_config *config, bool pushed, struct msift_error *error);
+/* Whose configuration it is. Epochs of a loader end by themselves, those of others when the user says so. */
+enum msift_use { MSIFT_USE_LOADER, MSIFT_USE_SIFTER, MSIFT_USE_INDICES };
+
+mpisift_status msift_config_check(const mpisift_config *config, enum msift_use use, struct msift_error *error);
+/* Samples of a global batch, and lanes for n of them, as a configuration has them for so many replicas. */
+mpisift_status msift_config_batch(const mpisift_config *config, int64_t ranks, int64_t *batch,
+                                  struct msift_error *error);
+mpisift_status msift_config_lanes(const mpisift_config *config, int64_t ranks, int64_t n, int64_t *lanes,
+                                  struct msift_error *error);
 /* Values that must agree between ranks, in a list of the caller; returns their number. */
 int msift_config_settings(const mpisift_config *config, struct msift_setting *settings);
 

@@ -21,7 +21,7 @@ static mpisift_status check_create(const mpisift_config *config, const mpisift_p
 {
   if (config == NULL || pushes == NULL || sifter == NULL)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config, pushes or sifter is NULL");
-  MSIFT_TRY(msift_config_check(config, true, error));
+  MSIFT_TRY(msift_config_check(config, MSIFT_USE_SIFTER, error));
   if (config->pipeline_depth != 0)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.pipeline_depth is %d; a sifter has no pipeline",
                            config->pipeline_depth);

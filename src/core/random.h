@@ -6,7 +6,13 @@
 #include <stdint.h>
 
 /* Independent uses of one seed. */
-enum msift_stream { MSIFT_STREAM_ACCEPT, MSIFT_STREAM_ORDER, MSIFT_STREAM_WINDOW, MSIFT_STREAM_SAMPLE };
+enum msift_stream {
+  MSIFT_STREAM_ACCEPT,
+  MSIFT_STREAM_ORDER,
+  MSIFT_STREAM_WINDOW,
+  MSIFT_STREAM_SAMPLE,
+  MSIFT_STREAM_REFRESH
+};
 
 /* A hash of 64 bits to 64 bits, a bijection (the finaliser of SplitMix64; Steele et al., OOPSLA 2014). */
 static inline uint64_t msift_mix(uint64_t x)

@@ -1,0 +1,237 @@
+/* Index plans against an oracle in one process: each batch, whatever the number of ranks and when reports come. */
+#include "indexing.h"
+
+static void run_world(const struct index_world *w)
+{
+  static struct index_run r;
+  int failures = (int)CU_get_number_of_failures();
+
+  index_open(&r, w);
+  for (int64_t e = 0; e < w->config.epochs && (w->config.step_budget == 0 || r.o->steps < w->config.step_budget); e++) {
+    index_begin(&r);
+    index_batches(&r);
+  }
+  CU_ASSERT_EQUAL(mpisift_indices_fraction(r.x), 1);
+  CU_ASSERT_EQUAL(mpisift_indices_begin_epoch(r.x, w->n, NULL), MPISIFT_ERR_STATE);
+  index_close(&r);
+  if ((int)CU_get_number_of_failures() > failures)
+    fprintf(stderr, "rank %d: world '%s' differs\n", test_rank, w->name);
+}
+
+static void policies(void)
+{
+  static const char *const names[] = {"stale_relative", "soft_prune", "hide", "random", "all"};
+
+  for (int p = 0; p < 5; p++) {
+    struct index_world w = index_world_make(names[p], names[p]);
+
+    run_world(&w);
+    w.config.beta = 2;
+    w.config.keep = 0.7;
+    w.config.report_lag = 3;
+    w.confident = true;
+    w.missing = 11;
+    w.bad = 13;
+    w.config.end_of_epoch = MPISIFT_FLUSH;
+    w.config.pad_last_batch = p % 2 == 0;
+    run_world(&w);
+  }
+}
+
+static void modifiers(void)
+{
+  struct index_world w = index_world_make("floor", "stale_relative");
+
+  w.config.beta = 3;
+  w.config.floor = 0.2;
+  w.config.weights = MPISIFT_WEIGHTS_NORMALIZED;
+  run_world(&w);
+  w.name = "unbiased, clipped";
+  w.config.weights = MPISIFT_WEIGHTS_UNBIASED;
+  w.config.weight_clip = 3;
+  run_world(&w);
+  w.name = "coverage, outliers, smoothing";
+  w.config.coverage_epochs = 3;
+  w.config.outlier_share = 0.15;
+  w.config.loss_smoothing = 0;
+  run_world(&w);
+  w = index_world_make("delay", "soft_prune");
+  w.config.sift_delay = 27;
+  w.config.prune_quantile = 0.75;
+  w.config.end_of_epoch = MPISIFT_DROP;
+  run_world(&w);
+  w.name = "delay in each epoch";
+  w.config.sift_delay = 5;
+  w.config.repeat_delay_per_epoch = true;
+  w.config.end_of_epoch = MPISIFT_CARRY;
+  run_world(&w);
+  w.name = "tail";
+  w.config.full_data_tail = 0.3;
+  run_world(&w);
+}
+
+static void shapes(void)
+{
+  struct index_world w = index_world_make("tiny batches", "stale_relative");
+
+  w.config.global_batch_size = 8;
+  w.n = 97;
+  w.block = 1;
+  run_world(&w);
+  w.name = "in order, no lag";
+  w.config.shuffle = false;
+  w.config.report_lag = 0;
+  run_world(&w);
+  w.name = "large batches, long lag";
+  w.config.shuffle = true;
+  w.config.global_batch_size = 61;
+  w.config.report_lag = 40;
+  w.config.beta = 1;
+  run_world(&w);
+  w.name = "few samples";
+  w.n = 5;
+  w.config.global_batch_size = 9;
+  w.config.end_of_epoch = MPISIFT_FLUSH;
+  w.config.report_lag = 0;
+  run_world(&w);
+  w.name = "nothing fills a batch";
+  w.n = 61;
+  w.config.global_batch_size = 60;
+  w.config.end_of_epoch = MPISIFT_CARRY;
+  w.config.beta = 6;
+  run_world(&w);
+}
+
+/* Losses then are not of few values; where most ids are refreshed or few is no matter. */
+static void smoothing(void)
+{
+  struct index_world w = index_world_make("exponential", "all");
+
+  w.config.loss_smoothing = 0.5;
+  run_world(&w);
+  w.name = "loss difference";
+  w.config.loss_difference = 0.25;
+  w.config.report_lag = 4;
+  w.bad = 9;
+  run_world(&w);
+}
+
+static void refreshing(void)
+{
+  struct index_world w = index_world_make("refresh", "hide");
+
+  w.config.keep = 0.6;
+  w.config.refresh_every = 2;
+  w.confident = true;
+  run_world(&w);
+  w.name = "refresh a part";
+  w.config.refresh_every = 1;
+  w.config.refresh_share = 0.4;
+  w.config.policy = "stale_relative";
+  w.config.report_lag = 2;
+  run_world(&w);
+}
+
+static void budgets(void)
+{
+  struct index_world w = index_world_make("budget", "stale_relative");
+  static const int64_t budgets_of[] = {1, 20, 37, 55};
+
+  for (int i = 0; i < 4; i++) {
+    w.config.step_budget = budgets_of[i];
+    w.config.epochs = 50;
+    run_world(&w);
+  }
+}
+
+/* The sum of steps is what was said when the last epoch began, and each epoch's forecast is not far off. */
+static void forecasts(void)
+{
+  struct index_world w = index_world_make("forecast", "stale_relative");
+  int64_t said[5], steps = 0;
+  static struct index_run r;
+  mpisift_index_epoch epoch;
+
+  w.config.global_batch_size = 12;
+  index_open(&r, &w);
+  for (int e = 0; e < 5; e++) {
+    index_begin(&r);
+    steps += r.o->now.steps;
+    said[e] = r.x == NULL ? 0 : r.o->now.steps;
+    index_batches(&r);
+  }
+  index_close(&r);
+  index_open(&r, &w);
+  for (int e = 0; e < 5; e++) {
+    mpisift_batch b;
+
+    report_due(&r);
+    oracle_begin(r.o);
+    CU_ASSERT_EQUAL(mpisift_indices_begin_epoch(r.x, w.n, &epoch), MPISIFT_OK);
+    CU_ASSERT_EQUAL(epoch.steps, said[e]);
+    CU_ASSERT(llabs(epoch.run_steps - steps) <= (e == 4 ? 0 : steps / 8));
+    for (int64_t k = 0; k < epoch.steps; k++) {
+      CU_ASSERT_DOUBLE_EQUAL(mpisift_indices_fraction(r.x), (e + (double)k / (double)epoch.steps) / 5, 1e-12);
+      CU_ASSERT_EQUAL_FATAL(mpisift_indices_next(r.x, &b), MPISIFT_OK);
+      index_take(&r, &r.o->train, k, false, &b);
+      r.o->steps++;
+    }
+    CU_ASSERT_EQUAL(mpisift_indices_next(r.x, &b), MPISIFT_END_OF_EPOCH);
+    r.o->epoch++;
+  }
+  index_close(&r);
+}
+
+/* Ids ahead are those that the batches then have, on each rank. */
+static void ids_ahead(void)
+{
+  struct index_world w = index_world_make("ahead", "random");
+  int64_t n, *ids, *later;
+  static struct index_run r;
+  mpisift_batch b;
+
+  w.config.end_of_epoch = MPISIFT_FLUSH;
+  index_open(&r, &w);
+  index_begin(&r);
+  ids = malloc((size_t)(r.o->now.steps + 5) * 24 * sizeof *ids);
+  later = malloc(3 * 24 * sizeof *later);
+  CU_ASSERT_EQUAL(mpisift_indices_ahead(r.x, 0, r.o->now.steps + 5, ids, &n), MPISIFT_OK);
+  CU_ASSERT_EQUAL(n, r.o->train.n);
+  CU_ASSERT_EQUAL(mpisift_indices_ahead(r.x, r.o->now.steps + 1, 3, later, &n), MPISIFT_OK);
+  CU_ASSERT_EQUAL(n, 0);
+  for (int64_t k = 0, at = 0; k < r.o->now.steps; at += b.global_n, k++) {
+    int64_t mine = at;
+
+    CU_ASSERT_EQUAL_FATAL(mpisift_indices_next(r.x, &b), MPISIFT_OK);
+    for (int p = 0; p < test_rank; p++)
+      mine += b.global_n / test_size + (p < b.global_n % test_size);
+    CU_ASSERT_EQUAL(memcmp(b.ids, ids + mine, (size_t)b.valid * sizeof *ids), 0);
+    CU_ASSERT_EQUAL(mpisift_indices_ahead(r.x, 1, 3, later, &n), MPISIFT_OK);
+    CU_ASSERT_EQUAL(memcmp(later, ids + at + b.global_n + 24, (size_t)n * sizeof *ids), 0);
+    CU_ASSERT(n <= 72 && (n == 72 || k + 4 >= r.o->now.steps - 1));
+  }
+  CU_ASSERT_EQUAL(mpisift_indices_next(r.x, &b), MPISIFT_END_OF_EPOCH);
+  free(ids);
+  free(later);
+  index_close(&r);
+}
+
+/* Ids of 64 bits, and few messages: a plan of a part of a large set would not fit, so the largest set is one whose
+ * table does. */
+static void seeds_agree(void)
+{
+  struct index_world w = index_world_make("seed", "all");
+  static struct index_run r;
+  uint64_t mine, first;
+
+  index_open(&r, &w);
+  first = mine = mpisift_indices_sample_seed(r.x, 3, INT64_C(30000000001));
+  MPI_Bcast(&first, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
+  CU_ASSERT_EQUAL(mine, first);
+  CU_ASSERT_NOT_EQUAL(mine, mpisift_indices_sample_seed(r.x, 4, INT64_C(30000000001)));
+  index_close(&r);
+}
+
+TEST_MAIN("indices", {"policies", policies}, {"modifiers", modifiers}, {"shapes", shapes}, {"smoothing", smoothing},
+          {"refreshing", refreshing}, {"budgets", budgets}, {"forecasts", forecasts}, {"ids ahead", ids_ahead},
+          {"seeds agree", seeds_agree})
