@@ -5,7 +5,8 @@ example_programs = \
 	examples/03_errors \
 	examples/04_replicas \
 	examples/05_sifter \
-	examples/06_tokens
+	examples/06_tokens \
+	examples/07_index_plan
 EXTRA_DIST += examples/data
 
 example_cppflags = $(public_cppflags)
@@ -22,5 +23,7 @@ examples_05_sifter_CPPFLAGS = $(example_cppflags)
 examples_05_sifter_LDADD = $(example_libs)
 examples_06_tokens_CPPFLAGS = $(example_cppflags)
 examples_06_tokens_LDADD = $(example_libs)
+examples_07_index_plan_CPPFLAGS = $(example_cppflags)
+examples_07_index_plan_LDADD = $(example_libs)
 check_PROGRAMS += $(example_programs)
 TESTS += $(example_programs)
