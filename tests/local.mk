@@ -70,6 +70,8 @@ gpu_tests = \
 	tests/gpu/test_pinned
 # A program for tests/digest.sh.
 digest = tests/mpi/digest
+# A program for tests/tools/convert.sh.
+peak = tests/tools/peak
 shell_tests = \
 	tests/digest.sh \
 	tests/format.sh \
@@ -98,7 +100,7 @@ if HAVE_CUNIT
 check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests) $(digest)
 TESTS += $(unit_tests) $(mpi_tests) $(gpu_tests)
 endif
-check_PROGRAMS += $(scale_programs)
+check_PROGRAMS += $(scale_programs) $(peak)
 TESTS += tests/scale/saving $(shell_tests)
 EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh \
 	tests/installcheck.sh tests/lsan.supp tests/valgrind.supp tests/yield.c

@@ -1,151 +1,54 @@
 /* mpisift convert: makes an HDF5 data set from CSV, IDX and NumPy files. Memory does not grow with the files. */
 #include "tools/h5.h"
-#include "tools/input.h"
 #include "tools/tool.h"
-#include "tools/writer.h"
+#include "tools/transfer.h"
 
-#include <Random123/philox.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_BYTES = 1 << 20 };
-
-/* The groups of a split. What the others do not take is for /train. */
-enum { PART_TRAIN, PART_TEST, PART_HOLDOUT, N_PARTS };
-static const char *const part_names[N_PARTS] = {"train", "test", "holdout"};
+/* The inputs of a group. */
+typedef struct group {
+  const char *name;
+  bool injects;
+  choice_plan plan;
+  label_source labels;
+} group;
 
 typedef struct conversion {
   const char *output;
   bool force;
-  int64_t wanted[N_PARTS]; /* rows of the parts but /train; all 0: no split */
-  int64_t seed;
+  choice_options choice;
   writer_options storage;
   input_csv_options csv;
   const char *csv_option;  /* an option given that is for CSV only, or NULL */
   const char **attributes; /* "NAME=TEXT" */
   int n_attributes;
-  input *inputs;
-  int n_inputs;
+  char **arguments; /* [n_arguments] of the inputs, with those of a series side by side */
+  int n_arguments;
+  int n_series, n_groups;
+  series *series; /* [n_series] */
+  group *groups;  /* [n_groups] */
 } conversion;
 
 static int64_t taken(const conversion *c)
 {
-  return c->wanted[PART_TEST] + c->wanted[PART_HOLDOUT];
+  return c->choice.wanted[PART_TEST] + c->choice.wanted[PART_HOLDOUT];
 }
 
-/* Which rows go to which part: selection sampling (Knuth, The Art of Computer Programming 3.4.2, algorithm S), which
- * takes exactly the wanted numbers and keeps the order. Equal for all fields, since the random numbers are those of the
- * row.
- */
-typedef struct split {
-  uint64_t seed, row, left, wanted[N_PARTS];
-} split;
-
-static int split_next(split *s)
+static bool injects(const conversion *c)
 {
-  philox4x32_ctr_t counter = {{(uint32_t)s->row, (uint32_t)(s->row >> 32), 0, 0}};
-  philox4x32_key_t key = {{(uint32_t)s->seed, (uint32_t)(s->seed >> 32)}};
-
-  counter = philox4x32(counter, key);
-  uint64_t random = (uint64_t)counter.v[1] << 32 | counter.v[0];
-  /* The remainder's bias is below left / 2^64. */
-  uint64_t place = random % s->left;
-  int part = place < s->wanted[PART_TEST]                             ? PART_TEST
-             : place < s->wanted[PART_TEST] + s->wanted[PART_HOLDOUT] ? PART_HOLDOUT
-                                                                      : PART_TRAIN;
-  s->row++;
-  s->left--;
-  s->wanted[part] -= part != PART_TRAIN;
-  return part;
+  return choice_needs_labels(&c->choice) || c->choice.duplicates > 0;
 }
 
-/* An input on its way into the file: fields[p][f] of part p; without a split, of the input's own group at p = 0. */
-typedef struct transfer {
-  input *in;
-  bool is_split;
-  split split;
-  int64_t block; /* rows read at once */
-  void *rows[INPUT_MAX_FIELDS];
-  writer_field *fields[N_PARTS][INPUT_MAX_FIELDS];
-} transfer;
-
-static bool append_block(transfer *t, int64_t n)
+static group *group_of(const conversion *c, const series *s)
 {
-  for (int64_t i = 0; i < n; i++) {
-    int to = t->is_split ? split_next(&t->split) : 0;
-
-    for (int f = 0; f < t->in->n_fields; f++) {
-      const unsigned char *rows = t->rows[f];
-      if (!writer_append(t->fields[to][f], rows + (size_t)i * t->in->fields[f].row_bytes))
-        return false;
-    }
+  for (int g = 0; g < c->n_groups; g++) {
+    if (strcmp(c->groups[g].name, s->group) == 0)
+      return &c->groups[g];
   }
-  return true;
-}
-
-static bool copy_rows(transfer *t)
-{
-  while (t->in->row < t->in->rows) {
-    int64_t left = t->in->rows - t->in->row;
-    int64_t n = left < t->block ? left : t->block;
-
-    if (!t->in->read(t->in, n, t->rows) || !append_block(t, n))
-      return false;
-  }
-  return true;
-}
-
-static bool create_fields(transfer *t, const conversion *c, writer *w, int f)
-{
-  const input_field *like = &t->in->fields[f];
-
-  for (int p = 0; p < N_PARTS; p++) {
-    int64_t rows = p == 0 ? t->in->rows - taken(c) : c->wanted[p];
-
-    if (rows == 0)
-      continue;
-    t->fields[p][f] = writer_field_create(w, t->is_split ? part_names[p] : t->in->group, like, rows, &c->storage);
-    if (!t->fields[p][f])
-      return false;
-  }
-  return true;
-}
-
-static bool open_transfer(transfer *t, const conversion *c, writer *w)
-{
-  size_t row_bytes = 0;
-
-  for (int f = 0; f < t->in->n_fields; f++)
-    row_bytes += t->in->fields[f].row_bytes;
-  t->block = row_bytes < BLOCK_BYTES ? (int64_t)(BLOCK_BYTES / row_bytes) : 1;
-  for (int f = 0; f < t->in->n_fields; f++) {
-    t->rows[f] = malloc((size_t)t->block * t->in->fields[f].row_bytes);
-    if (!t->rows[f]) {
-      tool_error("out of memory");
-      return false;
-    }
-    if (!create_fields(t, c, w, f))
-      return false;
-  }
-  return true;
-}
-
-static bool convert_input(const conversion *c, input *in, writer *w)
-{
-  transfer t = {.in = in, .is_split = taken(c) > 0};
-
-  t.split = (split){.seed = (uint64_t)c->seed, .left = (uint64_t)in->rows};
-  for (int p = 0; p < N_PARTS; p++)
-    t.split.wanted[p] = (uint64_t)c->wanted[p];
-  bool ok = open_transfer(&t, c, w) && copy_rows(&t);
-  for (int f = 0; f < in->n_fields; f++) {
-    for (int p = 0; p < N_PARTS; p++)
-      ok = writer_field_close(t.fields[p][f], ok) && ok;
-    free(t.rows[f]);
-  }
-  return ok;
+  return NULL;
 }
 
 static bool write_attributes(const conversion *c, writer *w)
@@ -164,59 +67,45 @@ static bool write_attributes(const conversion *c, writer *w)
   return true;
 }
 
-static void print_group(const conversion *c, const char *group, const char *like, int64_t rows)
+static void print_group(const conversion *c, const group *g, const char *name, int64_t rows)
 {
   const char *separator = "";
 
-  printf("/%s %" PRId64 " rows (", group, rows);
-  for (int i = 0; i < c->n_inputs; i++) {
-    for (int f = 0; f < c->inputs[i].n_fields && strcmp(c->inputs[i].group, like) == 0; f++) {
-      printf("%s%s", separator, c->inputs[i].fields[f].name);
+  printf("/%s %" PRId64 " rows (", name, rows);
+  for (int i = 0; i < c->n_series; i++) {
+    for (int f = 0; f < c->series[i].n_fields && group_of(c, &c->series[i]) == g; f++) {
+      printf("%s%s", separator, c->series[i].fields[f].name);
       separator = ", ";
     }
   }
   printf("), ");
 }
 
-static bool first_of_group(const conversion *c, int i)
-{
-  for (int j = 0; j < i; j++) {
-    if (strcmp(c->inputs[i].group, c->inputs[j].group) == 0)
-      return false;
-  }
-  return true;
-}
-
 static void print_summary(const conversion *c, int64_t bytes)
 {
   printf("wrote %s: ", c->output);
-  for (int i = 0; i < c->n_inputs; i++) {
-    const input *in = &c->inputs[i];
+  for (int i = 0; i < c->n_groups; i++) {
+    const group *g = &c->groups[i];
 
-    if (!first_of_group(c, i))
-      continue;
-    print_group(c, taken(c) > 0 ? part_names[PART_TRAIN] : in->group, in->group, in->rows - taken(c));
-    for (int p = PART_TRAIN + 1; p < N_PARTS; p++) {
-      if (c->wanted[p] > 0)
-        print_group(c, part_names[p], in->group, c->wanted[p]);
+    for (int p = PART_TRAIN; p < N_PARTS; p++) {
+      if (choice_rows(&g->plan, p) > 0)
+        print_group(c, g, taken(c) > 0 ? part_names[p] : g->name, choice_rows(&g->plan, p));
     }
   }
   printf("%" PRId64 " bytes\n", bytes);
 }
 
-static bool share_field_name(const input *a, const input *b)
+static bool share_field_name(const series *a, const series *b)
 {
   for (int i = 0; i < a->n_fields; i++) {
-    for (int j = 0; j < b->n_fields; j++) {
-      if (strcmp(a->fields[i].name, b->fields[j].name) == 0)
-        return true;
-    }
+    if (series_field(b, a->fields[i].name) >= 0)
+      return true;
   }
   return false;
 }
 
 /* Fields of one group have different names and equally many rows. */
-static bool check_pair(const input *a, const input *b)
+static bool check_pair(const series *a, const series *b)
 {
   if (strcmp(a->group, b->group) != 0)
     return true;
@@ -225,79 +114,166 @@ static bool check_pair(const input *a, const input *b)
     return false;
   }
   if (a->rows != b->rows) {
-    tool_error("'%s' has %" PRId64 " rows, but '%s' of the same group '/%s' has %" PRId64, a->argument, a->rows,
-               b->argument, b->group, b->rows);
+    tool_error("'%s'%s has %" PRId64 " rows, but '%s'%s of the same group '/%s' has %" PRId64, a->argument,
+               a->n > 1 ? " and what follows it" : "", a->rows, b->argument, b->n > 1 ? " and what follows it" : "",
+               b->group, b->rows);
     return false;
   }
   return true;
 }
 
-static bool check_split(const conversion *c, const input *in)
+static bool check_split(const conversion *c, const series *s)
 {
-  int64_t test = c->wanted[PART_TEST], holdout = c->wanted[PART_HOLDOUT];
+  int64_t test = c->choice.wanted[PART_TEST], holdout = c->choice.wanted[PART_HOLDOUT];
 
-  if (taken(c) > 0 && *in->group) {
+  if (taken(c) > 0 && *s->group) {
     tool_error("--%s splits inputs without a group, but '%s' names the group '/%s'", test > 0 ? "test" : "holdout",
-               in->argument, in->group);
+               s->argument, s->group);
     return false;
   }
-  if (taken(c) < in->rows)
+  if (taken(c) < s->rows)
     return true;
   if (test > 0 && holdout > 0)
     tool_error("--test %" PRId64 " and --holdout %" PRId64 " leave nothing to train on: '%s' has %" PRId64 " rows",
-               test, holdout, in->argument, in->rows);
+               test, holdout, s->argument, s->rows);
   else
     tool_error("--%s %" PRId64 " leaves nothing to train on: '%s' has %" PRId64 " rows", test > 0 ? "test" : "holdout",
-               taken(c), in->argument, in->rows);
+               taken(c), s->argument, s->rows);
   return false;
 }
 
-static bool check_input(const conversion *c, int i)
+static bool check_series(const conversion *c, int i)
 {
-  const input *in = &c->inputs[i];
+  const series *s = &c->series[i];
   int fields = 0;
 
   for (int j = 0; j < i; j++) {
-    if (!check_pair(&c->inputs[j], in))
+    if (!check_pair(&c->series[j], s))
       return false;
   }
   for (int j = 0; j <= i; j++)
-    fields += strcmp(c->inputs[j].group, in->group) == 0 ? c->inputs[j].n_fields : 0;
+    fields += strcmp(c->series[j].group, s->group) == 0 ? c->series[j].n_fields : 0;
   if (fields > MPISIFT_MAX_FIELDS) {
-    tool_error("'%s' is one field too many for group '/%s': at most %d", in->argument, in->group, MPISIFT_MAX_FIELDS);
+    tool_error("'%s' is one field too many for group '/%s': at most %d", s->argument, s->group, MPISIFT_MAX_FIELDS);
     return false;
   }
-  return check_split(c, in);
+  return check_split(c, s);
 }
 
-static int open_inputs(conversion *c, char **arguments, int n)
+/* Arguments of the same fields of a group move behind the first of them. Returns their number. */
+static int gather(char **arguments, int n)
+{
+  int found = 1;
+
+  for (int i = 1; i < n; i++) {
+    if (input_same_place(arguments[0], arguments[i])) {
+      char *same = arguments[i];
+
+      memmove(arguments + found + 1, arguments + found, (size_t)(i - found) * sizeof *arguments);
+      arguments[found++] = same;
+    }
+  }
+  return found;
+}
+
+static int open_inputs(conversion *c)
 {
   bool any_csv = false;
+  int n;
 
-  for (int i = 0; i < n; i++) {
-    c->n_inputs = i + 1;
-    if (!input_open(&c->inputs[i], arguments[i], &c->csv) || !check_input(c, i))
+  for (int i = 0; i < c->n_arguments; i += n) {
+    series *s = &c->series[c->n_series++];
+
+    n = gather(c->arguments + i, c->n_arguments - i);
+    if (!series_open(s, n, c->arguments + i, &c->csv) || !check_series(c, c->n_series - 1))
       return TOOL_FAILURE;
-    any_csv |= c->inputs[i].n_fields > 1;
+    any_csv |= s->n_fields > 1;
   }
   if (c->csv_option && !any_csv)
     return tool_usage_error("convert", "--%s is for CSV input, but there is none", c->csv_option);
   return TOOL_OK;
 }
 
+/* Rows are trained on in /train, and where no groups are named. */
+static bool is_trained_on(const char *name)
+{
+  return !*name || strcmp(name, part_names[PART_TRAIN]) == 0;
+}
+
+static bool plan_group(conversion *c, group *g, const series *first)
+{
+  *g = (group){.name = first->group, .injects = injects(c) && is_trained_on(first->group)};
+  choice_plan_begin(&g->plan, &c->choice, first->rows, g->injects);
+  for (int i = 0; i < c->n_series && g->injects && choice_needs_labels(&c->choice); i++) {
+    const series *s = &c->series[i];
+
+    if (strcmp(s->group, g->name) == 0 && series_field(s, "y") >= 0)
+      g->labels = (label_source){s->n, s->arguments, &c->csv};
+  }
+  if (g->injects && choice_needs_labels(&c->choice) && g->labels.n == 0) {
+    tool_error("--imbalance and --label-noise need labels, the field y, but group '/%s' has none", g->name);
+    return false;
+  }
+  return (g->labels.n == 0 || transfer_count(&g->plan, &g->labels)) && choice_plan_end(&g->plan);
+}
+
+static bool plan_groups(conversion *c)
+{
+  bool any = false;
+
+  for (int i = 0; i < c->n_series; i++) {
+    if (group_of(c, &c->series[i]))
+      continue;
+    if (!plan_group(c, &c->groups[c->n_groups++], &c->series[i]))
+      return false;
+    any |= c->groups[c->n_groups - 1].injects;
+  }
+  if (!injects(c) || any)
+    return true;
+  tool_error("--imbalance, --duplicates and --label-noise change rows to train on, but no input goes to /train or /");
+  return false;
+}
+
+/* What was done to the rows. */
+static bool write_injections(const conversion *c, const group *g, writer *w)
+{
+  const char *name = taken(c) > 0 ? part_names[PART_TRAIN] : g->name;
+  const choice_options *o = &c->choice;
+
+  if (!g->injects)
+    return true;
+  return (!(o->imbalance > 1) || writer_number(w, name, "imbalance", o->imbalance)) &&
+         (!(o->duplicates > 0) || writer_number(w, name, "duplicates", o->duplicates)) &&
+         (!(o->label_noise > 0) || writer_number(w, name, "label_noise", o->label_noise)) &&
+         writer_integer(w, name, "seed", o->seed);
+}
+
+static bool write_all(conversion *c, writer *w)
+{
+  bool ok = write_attributes(c, w);
+
+  for (int i = 0; ok && i < c->n_series; i++) {
+    const group *g = group_of(c, &c->series[i]);
+
+    ok = transfer_copy(&c->series[i], &g->plan, &g->labels, w, &c->storage);
+  }
+  for (int g = 0; ok && g < c->n_groups; g++)
+    ok = write_injections(c, &c->groups[g], w);
+  return ok;
+}
+
 /* The output comes first, so that a name that cannot be had is refused before inputs are read. */
-static int run(conversion *c, char **arguments, int n)
+static int run(conversion *c)
 {
   int64_t bytes;
   writer *w = writer_create(c->output, c->force);
-  int status = w ? open_inputs(c, arguments, n) : TOOL_FAILURE;
-  bool ok = status == TOOL_OK && write_attributes(c, w);
+  int status = w ? open_inputs(c) : TOOL_FAILURE;
 
-  for (int i = 0; ok && i < c->n_inputs; i++)
-    ok = convert_input(c, &c->inputs[i], w);
-  if (!ok) {
+  if (status == TOOL_OK && !(plan_groups(c) && write_all(c, w)))
+    status = TOOL_FAILURE;
+  if (status != TOOL_OK) {
     writer_discard(w);
-    return status == TOOL_OK ? TOOL_FAILURE : status;
+    return status;
   }
   if (!writer_commit(w, &bytes))
     return TOOL_FAILURE;
@@ -312,6 +288,9 @@ enum option_value {
   OPTION_TEST,
   OPTION_HOLDOUT,
   OPTION_SEED,
+  OPTION_IMBALANCE,
+  OPTION_DUPLICATES,
+  OPTION_LABEL_NOISE,
   OPTION_GZIP,
   OPTION_CHUNK_ROWS,
   OPTION_ATTR,
@@ -324,6 +303,9 @@ static const struct option long_options[] = {{"label", required_argument, NULL, 
                                              {"test", required_argument, NULL, OPTION_TEST},
                                              {"holdout", required_argument, NULL, OPTION_HOLDOUT},
                                              {"seed", required_argument, NULL, OPTION_SEED},
+                                             {"imbalance", required_argument, NULL, OPTION_IMBALANCE},
+                                             {"duplicates", required_argument, NULL, OPTION_DUPLICATES},
+                                             {"label-noise", required_argument, NULL, OPTION_LABEL_NOISE},
                                              {"gzip", required_argument, NULL, OPTION_GZIP},
                                              {"chunk-rows", required_argument, NULL, OPTION_CHUNK_ROWS},
                                              {"attr", required_argument, NULL, OPTION_ATTR},
@@ -338,7 +320,8 @@ static void help(void)
          "  FILE                   CSV: fields x (float32, all columns but one) and y (the label)\n"
          "  GROUP/=FILE            CSV into a group\n"
          "  [GROUP/]FIELD=FILE     IDX or NumPy .npy: one field, first dimension = sample\n"
-         "Files may be gzipped. Fields of one group have equally many rows.\n\n"
+         "Files may be gzipped. Files of the same fields are read one after the other. Fields of one group have\n"
+         "equally many rows.\n\n"
          "CSV:\n"
          "  --label COLUMN         the label, by name or number from 1 (default: the last column)\n"
          "  --header yes|no|auto   first line holds names (default auto: if a cell is not a number)\n"
@@ -346,7 +329,11 @@ static void help(void)
          "Rows:\n"
          "  --test N               N rows chosen at random go to /test, the others to /train\n"
          "  --holdout N            N other rows go to /holdout, for a model that gives reference losses\n"
-         "  --seed S               of that choice (default 1)\n\n"
+         "  --seed S               of that choice and those below (default 1)\n\n"
+         "For experiments; of the rows in /train, or where no group is named:\n"
+         "  --imbalance R          class k of K, by label from 0, keeps R^(-k/(K-1)) of its rows\n"
+         "  --duplicates R         R copies beside each row, on average\n"
+         "  --label-noise SHARE    this share of the rows gets the label of another class\n\n"
          "File:\n"
          "  --gzip LEVEL           compression 1 to 9 after the shuffle filter, 0 for none (default 4)\n"
          "  --chunk-rows N         rows of a chunk (default: about 1 MiB)\n"
@@ -364,6 +351,16 @@ static int set_number(const char *option, int64_t min, int64_t max, int64_t *val
     return TOOL_OK;
   return tool_usage_error("convert", "--%s '%s' is not an integer from %" PRId64 " to %" PRId64, option, optarg, min,
                           max);
+}
+
+static int set_real(const char *option, double min, double max, double *value)
+{
+  char *end;
+
+  *value = strtod(optarg, &end);
+  if (end != optarg && !*end && *value >= min && *value <= max)
+    return TOOL_OK;
+  return tool_usage_error("convert", "--%s '%s' is not a number from %g to %g", option, optarg, min, max);
 }
 
 static int set_header(conversion *c)
@@ -415,11 +412,17 @@ static int set_option(conversion *c, int option)
   case OPTION_DELIMITER:
     return set_delimiter(c);
   case OPTION_TEST:
-    return set_number("test", 1, INT64_MAX / 2, &c->wanted[PART_TEST]);
+    return set_number("test", 1, INT64_MAX / 2, &c->choice.wanted[PART_TEST]);
   case OPTION_HOLDOUT:
-    return set_number("holdout", 1, INT64_MAX / 2, &c->wanted[PART_HOLDOUT]);
+    return set_number("holdout", 1, INT64_MAX / 2, &c->choice.wanted[PART_HOLDOUT]);
   case OPTION_SEED:
-    return set_number("seed", 0, INT64_MAX, &c->seed);
+    return set_number("seed", 0, INT64_MAX, &c->choice.seed);
+  case OPTION_IMBALANCE:
+    return set_real("imbalance", 1, 1e9, &c->choice.imbalance);
+  case OPTION_DUPLICATES:
+    return set_real("duplicates", 0, 1e6, &c->choice.duplicates);
+  case OPTION_LABEL_NOISE:
+    return set_real("label-noise", 0, 1, &c->choice.label_noise);
   case OPTION_GZIP:
     status = set_number("gzip", 0, 9, &level);
     if (status == TOOL_OK)
@@ -453,25 +456,36 @@ static int convert(conversion *c, int argc, char **argv)
   if (argc - optind < 2)
     return tool_usage_error("convert", "%s", optind == argc ? "no output file given" : "no input given");
   c->output = argv[optind];
-  return run(c, argv + optind + 1, argc - optind - 1);
+  c->arguments = argv + optind + 1;
+  c->n_arguments = argc - optind - 1;
+  return run(c);
+}
+
+static void release(conversion *c)
+{
+  for (int i = 0; i < c->n_series; i++)
+    series_close(&c->series[i]);
+  for (int g = 0; g < c->n_groups; g++)
+    choice_plan_release(&c->groups[g].plan);
+  free(c->series);
+  free(c->groups);
+  free(c->attributes);
 }
 
 int tool_convert(int argc, char **argv)
 {
-  conversion c = {.seed = 1, .storage = {.gzip = 4}, .csv = {.delimiter = ','}};
+  conversion c = {.choice = {.seed = 1, .imbalance = 1}, .storage = {.gzip = 4}, .csv = {.delimiter = ','}};
   int status = TOOL_FAILURE;
 
   h5_start();
   /* No more inputs or attributes than words. */
-  c.inputs = calloc((size_t)argc, sizeof *c.inputs);
+  c.series = calloc((size_t)argc, sizeof *c.series);
+  c.groups = calloc((size_t)argc, sizeof *c.groups);
   c.attributes = calloc((size_t)argc, sizeof *c.attributes);
-  if (c.inputs && c.attributes)
+  if (c.series && c.groups && c.attributes)
     status = convert(&c, argc, argv);
   else
     tool_error("out of memory");
-  for (int i = 0; i < c.n_inputs; i++)
-    input_close(&c.inputs[i]);
-  free(c.inputs);
-  free(c.attributes);
+  release(&c);
   return status;
 }

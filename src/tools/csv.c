@@ -331,6 +331,19 @@ static void csv_close(input *in)
   free(c);
 }
 
+/* Labels of four bytes, as those of another file need them. */
+static bool csv_widen(input *in, hid_t type)
+{
+  csv *c = in->state;
+  input_field *y = &in->fields[1];
+
+  c->small_labels = false;
+  H5Tclose(y->type);
+  y->type = H5Tcopy(type);
+  y->row_bytes = H5Tget_size(type);
+  return y->type >= 0;
+}
+
 static bool set_fields(input *in, const csv *c)
 {
   in->fields[0].ndim = 1;
@@ -351,6 +364,7 @@ bool csv_open(input *in, const input_csv_options *options)
   in->state = c;
   in->close = csv_close;
   in->read = csv_read;
+  in->widen = csv_widen;
   c->stream = in->stream;
   c->delimiter = options->delimiter;
   if (!read_first_line(c, options->header) || !find_label(c, options->label))
@@ -360,5 +374,7 @@ bool csv_open(input *in, const input_csv_options *options)
     tool_error("out of memory");
     return false;
   }
+  in->n_columns = c->names ? c->columns : 0;
+  in->columns = c->names;
   return scan(c, &in->rows) && set_fields(in, c);
 }

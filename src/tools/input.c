@@ -53,6 +53,22 @@ static bool split_argument(input *in, char **field, const char **path)
   return true;
 }
 
+/* The part before "=", without the slashes before it. */
+static size_t place(const char *argument, const char **begin)
+{
+  const char *equals = strchr(argument, '=');
+
+  *begin = argument + strspn(argument, "/");
+  return equals && equals > *begin ? (size_t)(equals - *begin) : 0;
+}
+
+bool input_same_place(const char *a, const char *b)
+{
+  size_t length_a = place(a, &a), length_b = place(b, &b);
+
+  return length_a == length_b && strncmp(a, b, length_a) == 0;
+}
+
 bool input_set_field(input *in, int field, const char *name, hid_t type)
 {
   input_field *f = &in->fields[field];

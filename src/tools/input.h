@@ -39,10 +39,17 @@ typedef struct input {
   /* Read the next `n` rows to dst[field]; n is at most what is left. */
   bool (*read)(struct input *in, int64_t n, void *const *dst);
   void (*close)(struct input *in);
+  /* Deliver the last field as `type`, which holds all that it holds; NULL: its type is the file's. */
+  bool (*widen)(struct input *in, hid_t type);
+  int n_columns; /* with names, of a CSV file, */
+  char *const *columns;
   void *state; /* of the format */
 } input;
 
 /* All functions print their errors with tool_error(). */
+
+/* Whether two arguments name the same group and field. */
+bool input_same_place(const char *a, const char *b);
 
 /* Open "FILE", "GROUP/=FILE" (CSV) or "[GROUP/]FIELD=FILE". */
 bool input_open(input *in, const char *argument, const input_csv_options *csv);

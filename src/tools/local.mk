@@ -16,6 +16,8 @@ mpisift_SOURCES = \
 	src/tools/bench_read.h \
 	src/tools/bench_step.c \
 	src/tools/bench_ways.c \
+	src/tools/choice.c \
+	src/tools/choice.h \
 	src/tools/convert.c \
 	src/tools/csv.c \
 	src/tools/csv.h \
@@ -49,11 +51,15 @@ mpisift_SOURCES = \
 	src/tools/progress.h \
 	src/tools/results.c \
 	src/tools/results.h \
+	src/tools/series.c \
+	src/tools/series.h \
 	src/tools/stream.c \
 	src/tools/stream.h \
 	src/tools/tool.c \
 	src/tools/tool.h \
 	src/tools/train.c \
+	src/tools/transfer.c \
+	src/tools/transfer.h \
 	src/tools/writer.c \
 	src/tools/writer.h
 mpisift_CPPFLAGS = $(public_cppflags) -I$(top_srcdir)/src $(HDF5_CFLAGS) $(OPENBLAS_CFLAGS) $(ZLIB_CFLAGS)

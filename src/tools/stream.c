@@ -16,8 +16,9 @@ enum { BUFFER_BYTES = 256 * 1024, MAX_LINE_BYTES = 64 * 1024 * 1024 };
 
 struct stream {
   char *path;
-  gzFile file;
-  off_t bytes; /* of the file on disk */
+  gzFile file;   /* NULL: at rest, */
+  z_off_t place; /* with these bytes of the text read */
+  off_t bytes;   /* of the file on disk */
   bool terminal;
   double shown; /* when progress was printed last; 0: never */
   unsigned char *buffer;
@@ -65,28 +66,63 @@ static int open_regular(const char *path, off_t *bytes)
   return -1;
 }
 
-stream *stream_open(const char *path)
+/* Open the file, which is at rest. */
+static bool wake(stream *s)
 {
-  off_t bytes = 0;
-  int fd = open_regular(path, &bytes);
-  stream *s = fd < 0 ? NULL : calloc(1, sizeof *s);
+  int fd = open_regular(s->path, &s->bytes);
 
   if (fd < 0)
-    return NULL;
-  if (s) {
-    s->path = strdup(path);
-    s->buffer = malloc(BUFFER_BYTES);
-    s->bytes = bytes;
-    s->terminal = isatty(STDERR_FILENO);
-    s->file = gzdopen(fd, "rb");
-  }
-  if (s && s->path && s->buffer && s->file)
-    return s;
-  tool_error("out of memory for reading '%s'", path);
-  if (!s || !s->file)
+    return false;
+  s->buffer = malloc(BUFFER_BYTES);
+  s->file = s->buffer ? gzdopen(fd, "rb") : NULL;
+  if (!s->file) {
+    tool_error("out of memory for reading '%s'", s->path);
     close(fd);
+    return false;
+  }
+  if (s->place == 0 || gzseek(s->file, s->place, SEEK_SET) == s->place)
+    return true;
+  tool_error("'%s' changed while it was read", s->path);
+  return false;
+}
+
+static void fall_asleep(stream *s)
+{
+  if (s->file)
+    gzclose(s->file);
+  free(s->buffer);
+  s->file = NULL;
+  s->buffer = NULL;
+  s->begin = s->end = 0;
+}
+
+stream *stream_open(const char *path)
+{
+  stream *s = calloc(1, sizeof *s);
+
+  if (s)
+    s->path = strdup(path);
+  if (!s || !s->path) {
+    tool_error("out of memory for reading '%s'", path);
+    free(s);
+    return NULL;
+  }
+  s->terminal = isatty(STDERR_FILENO);
+  if (wake(s))
+    return s;
   stream_close(s);
   return NULL;
+}
+
+void stream_rest(stream *s)
+{
+  if (!s->file)
+    return;
+  s->place = gztell(s->file) - (z_off_t)(s->end - s->begin);
+  fall_asleep(s);
+  free(s->line);
+  s->line = NULL;
+  s->line_capacity = 0;
 }
 
 void stream_close(stream *s)
@@ -95,10 +131,8 @@ void stream_close(stream *s)
     return;
   if (s->shown > 0)
     fprintf(stderr, "\r\033[K");
-  if (s->file)
-    gzclose(s->file);
+  fall_asleep(s);
   free(s->line);
-  free(s->buffer);
   free(s->path);
   free(s);
 }
@@ -111,7 +145,8 @@ const char *stream_path(const stream *s)
 bool stream_rewind(stream *s)
 {
   s->begin = s->end = 0;
-  if (gzrewind(s->file) == 0)
+  s->place = 0;
+  if (!s->file || gzrewind(s->file) == 0)
     return true;
   tool_error("cannot go back to the start of '%s'", s->path);
   return false;
@@ -121,6 +156,9 @@ bool stream_rewind(stream *s)
 static int fill(stream *s)
 {
   int code;
+
+  if (!s->file && !wake(s))
+    return -1;
   int got = gzread(s->file, s->buffer, BUFFER_BYTES);
 
   gzerror(s->file, &code);

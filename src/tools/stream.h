@@ -12,6 +12,9 @@ stream *stream_open(const char *path);
 void stream_close(stream *s); /* NULL is a no-op */
 const char *stream_path(const stream *s);
 
+/* Give the file and most of the memory back until the next read, which goes on where the last one ended. */
+void stream_rest(stream *s);
+
 /* Start again at the first byte. */
 bool stream_rewind(stream *s);
 

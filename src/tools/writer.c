@@ -74,12 +74,18 @@ static bool may_write(const char *path, bool force)
 /* Without creation times, equal inputs make equal files. */
 static hid_t create_file(const char *path)
 {
+  if (access(path, F_OK) == 0) {
+    tool_error("cannot create '%s': it exists; remove it", path);
+    return -1;
+  }
   hid_t properties = H5Pcreate(H5P_FILE_CREATE);
 
   H5Pset_obj_track_times(properties, false);
   hid_t file = H5Fcreate(path, H5F_ACC_EXCL, properties, H5P_DEFAULT);
-  if (file < 0)
-    tool_error("cannot create '%s': %s", path, access(path, F_OK) == 0 ? "it exists; remove it" : h5_reason());
+  if (file < 0) {
+    tool_error("cannot create '%s': %s", path, h5_reason());
+    unlink(path);
+  }
   H5Pclose(properties);
   return file;
 }
@@ -162,22 +168,43 @@ void writer_discard(writer *w)
   release(w);
 }
 
-/* Variable length, which h5py reads as str. */
-bool writer_attribute(writer *w, const char *name, const char *text)
+static bool write_attribute(writer *w, const char *group, const char *name, hid_t file_type, hid_t type,
+                            const void *value)
 {
-  hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
+  hid_t object = H5Oopen(w->file, *group ? group : "/", H5P_DEFAULT), space = H5Screate(H5S_SCALAR);
+  hid_t attribute = object < 0 ? -1 : H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT);
+  bool ok = attribute >= 0 && H5Awrite(attribute, type, value) >= 0;
 
-  H5Tset_size(type, H5T_VARIABLE);
-  H5Tset_cset(type, H5T_CSET_UTF8);
-  hid_t attribute = H5Acreate2(w->file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-  bool ok = attribute >= 0 && H5Awrite(attribute, type, &text) >= 0;
   if (!ok)
     tool_error("cannot write attribute '%s' to '%s': %s", name, w->path, h5_reason());
   if (attribute >= 0)
     H5Aclose(attribute);
   H5Sclose(space);
+  if (object >= 0)
+    H5Oclose(object);
+  return ok;
+}
+
+/* Variable length, which h5py reads as str. */
+bool writer_attribute(writer *w, const char *name, const char *text)
+{
+  hid_t type = H5Tcopy(H5T_C_S1);
+
+  H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  bool ok = write_attribute(w, "", name, type, type, &text);
   H5Tclose(type);
   return ok;
+}
+
+bool writer_number(writer *w, const char *group, const char *name, double value)
+{
+  return write_attribute(w, group, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value);
+}
+
+bool writer_integer(writer *w, const char *group, const char *name, int64_t value)
+{
+  return write_attribute(w, group, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
 }
 
 static char *join(const char *group, const char *name)

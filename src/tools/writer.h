@@ -30,6 +30,10 @@ void writer_discard(writer *w);
 /* A text attribute of the root. */
 bool writer_attribute(writer *w, const char *name, const char *text);
 
+/* A number as attribute of a group that is there; "" is the root. */
+bool writer_number(writer *w, const char *group, const char *name, double value);
+bool writer_integer(writer *w, const char *group, const char *name, int64_t value);
+
 /* A field of `rows` rows in a group; "" is the root. Rows are appended one by one and written chunk by chunk. */
 writer_field *writer_field_create(writer *w, const char *group, const input_field *like, int64_t rows,
                                   const writer_options *options);

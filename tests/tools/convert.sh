@@ -195,6 +195,105 @@ check_idx 0e 'c0 04 00 00 00 00 00 00' -2.5 float64
 works "CSV into groups" "$MPISIFT" convert groups.h5 train/=rows.csv test/=numbers.csv
 describes "both are there" groups.h5 '^/test: 2 rows'
 
+# --- Several files of the same fields
+
+head -301 rows.csv >part1.csv
+{ head -1 rows.csv && sed -n '302,$p' rows.csv; } >part2.csv
+works "two CSV files, one after the other" "$MPISIFT" convert again.h5 part1.csv =part2.csv --force
+works "are the whole" cmp rows.h5 again.h5
+sed -n '302,$p' rows.csv | gzip -c >part2.csv.gz
+works "with a header in one of them, gzipped, split as the whole" \
+  "$MPISIFT" convert again.h5 part1.csv part2.csv.gz --test 150 --force
+works "are the whole" cmp split.h5 again.h5
+printf '5,6\n' >small.csv
+works "labels of one byte in some of them" "$MPISIFT" convert again.h5 small.csv wide.csv small.csv --header no --force
+describes "are int32 in all" again.h5 'y: int32, '
+same_values "and these" again.h5 /y "6 -1 70000 2 6"
+same_values "beside these" again.h5 /x "5 1 2 3 5"
+works "arrays, with another field between them" \
+  "$MPISIFT" convert several.h5 y=ids.npy x=bytes.npy y=ids.npy x=bytes.npy --chunk-rows 3
+same_values "one field" several.h5 /y "0 1 2 3 4 0 1 2 3 4"
+same_values "the other" several.h5 /x "0 1 2 3 4 5 6 7 8 255 0 1 2 3 4 5 6 7 8 255"
+many=
+for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do
+  head -$((i * 50 + 50)) plain.csv | tail -50 >many$i.csv
+  many="$many many$i.csv"
+done
+works "more files than may be open" sh -c 'ulimit -n 16; "$@"' sh "$MPISIFT" convert again.h5 $many --force
+works "are the whole" cmp rows.h5 again.h5
+
+# --- What is put in for experiments
+
+ids_of() {
+  values "$1" "$2/x" | sed -n '1~3p'
+}
+labels_of() {
+  awk '{ print ($1 * $1) % 5 }' "$1"
+}
+if [ "$have_h5dump" ]; then
+  works "imbalance" "$MPISIFT" convert imbalanced.h5 rows.csv --imbalance 16 --seed 7
+  ids_of imbalanced.h5 "" >some.ids
+  # Labels i * i % 5 are 200, 400 and 400 of the three classes 0, 1 and 4, which keep 1, 1/4 and 1/16.
+  same "keeps the shares" "0 200 1 100 4 25" "$(echo $(labels_of some.ids | sort -n | uniq -c | awk '{ print $2, $1 }'))"
+  works "keeps the order" sort -nc some.ids
+  same "keeps the labels" "$(labels_of some.ids)" "$(values imbalanced.h5 /y)"
+  same "chooses over all rows: mean id" yes \
+    "$(labels_of some.ids | paste -d' ' - some.ids | awk '$1 == 1 { s += $2; n++ } END { m = s / n; print (m > 400 && m < 600) ? "yes" : m }')"
+  describes "is recorded" imbalanced.h5 '^ *@imbalance: 16$'
+  describes "with its seed" imbalanced.h5 '^ *@seed: 7$'
+
+  works "duplicates" "$MPISIFT" convert double.h5 rows.csv --duplicates 0.3 --test 100
+  ids_of double.h5 /train >some.ids
+  same "as many as asked for" "1170" "$(wc -l <some.ids | tr -d ' ')"
+  same "of as many rows" "630 270" "$(echo $(uniq -c some.ids | awk '{ n[$1]++ } END { print n[1], n[2] }'))"
+  same "with their labels" "$(labels_of some.ids)" "$(values double.h5 /train/y)"
+  ids_of double.h5 /test >test.ids
+  same "the rows to test on stay" "$(ids_of double.h5 /test | uniq -d)100" "$(wc -l <test.ids | tr -d ' ')"
+  works "none is lost" sh -c 'sort -nu some.ids test.ids | cmp - all'
+  describes "are recorded" double.h5 '^ *@duplicates: 0.3$'
+  works "many duplicates" "$MPISIFT" convert --force double.h5 rows.csv --duplicates 2.5
+  same "are of all rows" "500 500" \
+    "$(echo $(ids_of double.h5 "" | uniq -c | awk '{ n[$1]++ } END { print n[3], n[4] }'))"
+
+  works "label noise" "$MPISIFT" convert noisy.h5 rows.csv --label-noise 0.2 --test 100
+  ids_of noisy.h5 /train >some.ids
+  values noisy.h5 /train/y | paste -d' ' some.ids - >noisy.rows
+  same "changes as many labels as asked for" 180 "$(awk '($1 * $1) % 5 != $2' noisy.rows | wc -l | tr -d ' ')"
+  same "to those of other classes, evenly" yes "$(awk '($1 * $1) % 5 != $2 { n[($1 * $1) % 5 " " $2]++ }
+    END { for (k in n) { c++; ok += n[k] > (k ~ /^0/ ? 8 : 20) } print (c == 6 && ok == 6) ? "yes" : c " " ok }' noisy.rows)"
+  same "over all rows: mean id" yes \
+    "$(awk '($1 * $1) % 5 != $2 { s += $1; n++ } END { m = s / n; print (m > 430 && m < 570) ? "yes" : m }' noisy.rows)"
+  ids_of noisy.h5 /test >test.ids
+  same "the labels to test on stay" "$(labels_of test.ids)" "$(values noisy.h5 /test/y)"
+  describes "is recorded" noisy.h5 '^ *@label_noise: 0.2$'
+
+  works "all at once" "$MPISIFT" convert both.h5 rows.csv --test 100 --imbalance 4 --duplicates 0.5 --label-noise 0.1
+  ids_of both.h5 /train >some.ids
+  values both.h5 /train/y | paste -d' ' some.ids - >noisy.rows
+  same "copies have the label of their row" "" "$(uniq noisy.rows | cut -d' ' -f1 | uniq -d)"
+  same "noise is a share of what is kept" "$(uniq some.ids | wc -l | awk '{ printf "%.0f", $1 / 10 }')" \
+    "$(uniq noisy.rows | awk '($1 * $1) % 5 != $2' | wc -l | tr -d ' ')"
+else
+  skip "what is put in" "no h5dump"
+fi
+# The same from a file for each field, with labels of another byte order and several files.
+# shellcheck disable=SC2059,SC2046  # octal, and a list
+printf "$(printf '\\%03o' 0 0 11 1 0 0 3 232 $(awk 'BEGIN { for (i = 0; i < 1000; i++) print 0, (i * i) % 5 }'))" >y.idx
+works "inputs of several fields" "$MPISIFT" convert fields.h5 y=y.idx id=y.idx --imbalance 16 --seed 7 --duplicates 1
+same_values "stay together" fields.h5 /id "$(echo $(values imbalanced.h5 /y | awk '{ print; print }'))"
+works "and with noise" "$MPISIFT" convert --force fields.h5 y=y.idx id=y.idx --seed 7 --label-noise 0.2
+works "label noise of the same rows" "$MPISIFT" convert --force again.h5 rows.csv --seed 7 --label-noise 0.2
+same_values "is the same" fields.h5 /y "$(echo $(values again.h5 /y))"
+same_values "only labels have it" fields.h5 /id "$(echo $(cut -d, -f4 plain.csv))"
+
+refuses 1 "need labels, the field y, but group '/' has none" "$MPISIFT" convert no.h5 x=ids.npy --label-noise 0.1
+refuses 1 "labels are one integer a row" "$MPISIFT" convert no.h5 y=bytes.npy --imbalance 2
+refuses 1 "needs labels of two classes or more" sh -c 'printf "1,0\n2,0\n" >one.csv; "$1" convert no.h5 one.csv --label-noise 0.1' sh "$MPISIFT"
+refuses 1 "no input goes to /train" "$MPISIFT" convert no.h5 test/=rows.csv --duplicates 1
+refuses 2 "label-noise '2' is not a number from 0 to 1" "$MPISIFT" convert no.h5 rows.csv --label-noise 2
+refuses 2 "imbalance '0.5' is not a number from 1" "$MPISIFT" convert no.h5 rows.csv --imbalance 0.5
+refuses 2 "duplicates 'nan' is not a number" "$MPISIFT" convert no.h5 rows.csv --duplicates nan
+
 # --- Storage
 
 works "chunk rows, no filters, attributes" "$MPISIFT" convert --gzip 0 --chunk-rows 128 --attr 'source=made = here' \
@@ -206,6 +305,13 @@ same_values "the last chunk is whole" stored.h5 /y "$(cut -d, -f4 plain.csv)"
 awk 'BEGIN { for (i = 0; i < 3000; i++) { s = i % 7; for (j = 0; j < 100; j++) s = s "," (i + j) % 50; print s } }' >big.csv
 works "fields above 1 MiB" "$MPISIFT" convert --label 1 big.h5 big.csv
 describes "have chunks of about 1 MiB" big.h5 'x: float32 \[100\], chunked \[2621, 100\]'
+
+# --- The manual
+
+"$MPISIFT" convert --help >help 2>err
+for option in $(grep -oE '^  --[a-z-]+' help | cut -c5-); do
+  same "the manual has --$option" 1 "$(sed -n '/^.Ss convert/,/^.Ss info/p' "$data/../../doc/mpisift.1" | grep -cE "^.It Fl -$option( |$)")"
+done
 
 # --- What is refused; nothing is left behind
 
@@ -233,7 +339,12 @@ refuses 1 "cannot open 'missing.csv': No such file" $no missing.csv
 refuses 1 "'folder' is a directory" $no folder
 mkfifo pipe
 refuses 1 "'pipe' is a pipe or device" $no pipe
-refuses 1 "'=rows.csv' and 'rows.csv' give the same field" $no =rows.csv rows.csv
+refuses 1 "'rows.csv' and 'x=ids.npy' give the same field" $no rows.csv x=ids.npy
+refuses 1 "'rows.csv' and 'numbers.csv' are rows of the same fields, but their numbers of columns" $no rows.csv numbers.csv
+refuses 1 "'rows.csv' and 'first.csv' .* their columns have different names" $no --label label rows.csv first.csv
+refuses 1 "'x=ids.npy' and 'x=bytes.npy' .* shapes differ" $no x=ids.npy x=bytes.npy
+refuses 1 "'x=ids.npy' and 'x=labels.idx' .* types differ" $no x=ids.npy x=labels.idx
+refuses 1 "'x=ids.npy' and what follows it has 10 rows, but 'y=labels.idx'" $no x=ids.npy y=labels.idx x=ids.npy
 refuses 1 "'x=ids.npy' has 5 rows, but 'y=labels.idx' of the same group '/' has 3" $no x=ids.npy y=labels.idx
 refuses 1 "is not \[GROUP/\]FIELD" $no a//x=ids.npy
 refuses 1 "'ids.npy' holds one field, whose name is needed" $no ids.npy
@@ -308,6 +419,8 @@ refuses_array "a sample has no elements" empty.idx
 bytes 00 00 08 04 00 00 00 01 ff ff ff ff ff ff ff ff ff ff ff ff 00 >huge.idx
 refuses_array "a sample has more than 1 GiB" huge.idx
 npy huge.npy '<f8' '9223372036854775807, 2' 00
+refuses_array "'x=huge.npy': there are too many rows" huge.npy
+npy huge.npy '<f8' '1152921504606846975, 2' 00
 refuses_array "cannot create field\|'huge.npy' is truncated" huge.npy
 npy huge.npy '<f8' '99999999999999999999,' 00
 refuses_array "its NumPy header cannot be understood" huge.npy
@@ -336,21 +449,60 @@ refuses_array "its NumPy header is truncated" bad.npy
 } >bad.npy
 refuses_array "version 3 of the NumPy format is not supported" bad.npy
 
-# A limit on the file's size fails like a full disk.
-refuses 1 "cannot \(write\|finish\)" sh -c 'ulimit -f 64; "$1" convert --gzip 0 no.h5 big.csv' sh "$MPISIFT"
+# A limit on the file's size fails like a full disk, wherever it is met.
+for blocks in 1 4 64 500; do
+  refuses 1 "cannot \(create\|write\|finish\)" sh -c 'ulimit -f $2; "$1" convert --gzip 0 no.h5 big.csv' sh "$MPISIFT" $blocks
+done
 same "nothing is left behind" "" "$(ls | grep no.h5)"
 
-# Interrupted while reading.
+# Interrupted while reading, and while writing. What cannot be caught leaves no file of the name.
 awk 'BEGIN { for (i = 0; i < 400000; i++) print i ",1,2,3,4,5,6,7,8,9,0" }' >slow.csv
-"$MPISIFT" convert no.h5 slow.csv >out 2>err &
-pid=$!
-tries=0
-until ls | grep -q 'no.h5.tmp' || [ $tries -eq 1000 ]; do
-  tries=$((tries + 1))
-done
-kill -TERM $pid
-wait $pid 2>/dev/null
-same "an interrupted run ends by its signal" 143 $?
+# interrupt SIGNAL BYTES STATUS: send the signal when the temporary file has so many bytes.
+interrupt() {
+  "$MPISIFT" convert --gzip 0 no.h5 slow.csv >out 2>err &
+  pid=$!
+  tries=0
+  until [ $tries -eq 5000 ]; do
+    # shellcheck disable=SC2094  # it may not be there yet
+    [ -e no.h5.tmp-$pid ] && [ "$(wc -c <no.h5.tmp-$pid)" -ge "$2" ] && break
+    tries=$((tries + 1))
+  done 2>/dev/null
+  kill -"$1" $pid
+  wait $pid 2>/dev/null
+  same "a run interrupted by $1 ends by its signal" "$3" $?
+  same "and leaves no file" "" "$(ls | grep 'no.h5$')"
+}
+interrupt TERM 0 143
+interrupt HUP 1000000 129
 same "nothing is left behind" "" "$(ls | grep no.h5)"
+interrupt KILL 1000000 137
+same "one that is killed leaves its temporary file" 1 "$(ls | grep -c 'no.h5.tmp')"
+rm -f no.h5.tmp-*
+
+# Memory does not grow with the file: at most the buffers of the rows at hand, and not a part of the file.
+if [ -x "$peak" ]; then
+  npy head.npy '|u1' "50000, 1000"
+  head -c 50000000 /dev/zero | cat head.npy - >large.npy
+  npy head.npy '|u1' "500, 1000"
+  head -c 500000 /dev/zero | cat head.npy - >little.npy
+  export ASAN_OPTIONS="$ASAN_OPTIONS:quarantine_size_mb=1"
+  for gzip in 0 1; do
+    little=$("$peak" "$MPISIFT" convert --force --gzip $gzip little.h5 x=little.npy 2>err)
+    large=$("$peak" "$MPISIFT" convert --force --gzip $gzip large.h5 x=large.npy 2>err)
+    same "the peak of memory with --gzip $gzip, KiB: $little with 0.5 MB, $large with 50 MB" yes \
+      "$([ "$little" -gt 0 ] && [ "$large" -lt $((little + 16384)) ] && echo yes)"
+  done
+else
+  skip "the peak of memory" "no tests/tools/peak"
+fi
+
+# Progress, on a terminal only.
+if command -v script >/dev/null; then
+  script -qec "'$MPISIFT' convert no.h5 slow.csv" screen.txt >out 2>err </dev/null
+  same "progress is shown on a terminal" 1 "$(grep -c 'reading slow.csv  *[0-9]* %' screen.txt)"
+  rm -f no.h5
+else
+  skip "progress is shown on a terminal" "no script"
+fi
 
 finish

@@ -1,5 +1,6 @@
 # TAP for the tests of the program mpisift, which is $MPISIFT. Sourced: changes to a folder that is removed at the end.
 : "${MPISIFT:?is the program to test}"
+peak=$PWD/tests/tools/peak
 data=$(cd "$(dirname "$0")/../../examples/data" && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
