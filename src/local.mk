@@ -94,10 +94,14 @@ libmpisift_core_la_SOURCES = \
 	src/io/cache.h \
 	src/io/dataset.c \
 	src/io/dataset.h \
+	src/io/files.c \
+	src/io/files.h \
 	src/io/h5.c \
 	src/io/h5.h \
 	src/io/rows.c \
-	src/io/rows.h
+	src/io/rows.h \
+	src/io/virtual.c \
+	src/io/virtual.h
 libmpisift_core_la_CPPFLAGS = $(library_cppflags)
 libmpisift_core_la_LIBADD = libmpisift_kernels.la $(HDF5_LIBS) $(MPI_LIBS) -lm
 

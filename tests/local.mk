@@ -53,6 +53,7 @@ mpi_tests = \
 	tests/mpi/test_faults \
 	tests/mpi/test_index_faults \
 	tests/mpi/test_indices \
+	tests/mpi/test_files \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
 	tests/mpi/test_pool \

@@ -180,22 +180,40 @@ typedef struct mpisift_arrays {
  * Not collective. */
 mpisift_source mpisift_arrays_source(const mpisift_arrays *arrays);
 
-/** A group of an HDF5 file whose data sets are fields with the sample as first dimension; see doc/dataset.md. */
+/** A group of an HDF5 file, or of several, whose data sets are fields with the sample as first dimension; see
+ * doc/dataset.md. */
 typedef struct mpisift_dataset mpisift_dataset;
 
 /** Open a data set. Collective over the context's team; every rank opens the file.
  * \param [in]  ctx
- * \param [in]  path         The HDF5 file, same on all ranks.
+ * \param [in]  path         The HDF5 file, same on all ranks; or, if no file has this name, a pattern as of glob(7)
+ *                           such as "part-*.h5": see mpisift_dataset_open_files().
  * \param [in]  group        Such as "/train"; NULL for "/".
  * \param [in]  names        The fields wanted, [n_names]; NULL for all data sets of the group, by name.
  * \param [in]  n_names      0 with NULL.
  * \param [in]  cache_bytes  Memory for chunks on this rank; 0 for 512 MiB. A data set that fits is read once; else
- * there should be room for lanes / replicas × window chunks, or chunks are read again and again. \param [out] dataset
- * NULL on error. Released with mpisift_dataset_close(). \return ERR_IO (missing, truncated, not HDF5, no such group or
- * field), ERR_DATA (lengths differ, zero rows, unsupported type or shape), ERR_ARG, ERR_MEMORY.
+ *                           there should be room for lanes / replicas × window chunks, or chunks are read again
+ *                           and again.
+ * \param [out] dataset      NULL on error. Released with mpisift_dataset_close().
+ * \return ERR_IO (missing, truncated, not HDF5, no such group or field), ERR_DATA (lengths differ, zero rows,
+ * unsupported type or shape), ERR_ARG (also where ranks find different rows), ERR_MEMORY, ERR_MPI. Reading: ERR_IO.
  */
 mpisift_status mpisift_dataset_open(mpisift_ctx *ctx, const char *path, const char *group, const char *const *names,
                                     int n_names, size_t cache_bytes, mpisift_dataset **dataset);
+
+/** Open several files as one data set: the ids of a file follow those of the one before. As mpisift_dataset_open().
+ * Every rank looks into each file. Reading opens files as they are needed and keeps up to 256 open, but no more than
+ * half of the descriptors that the process may have; of a file that is closed to open another, chunks are forgotten.
+ * The cache is shared by the files in proportion to their rows.
+ * \param [in]  paths  [n_paths] of files, or of patterns, whose files come in the order of their names (strcmp). They
+ *                     may differ between ranks, such as copies on local disks; what is in the files may not. All have
+ *                     the group, and in it the fields, with the same types and shapes; without names those of the
+ *                     first.
+ * \return As mpisift_dataset_open(); ERR_DATA also where fields differ between files. Messages name the file.
+ */
+mpisift_status mpisift_dataset_open_files(mpisift_ctx *ctx, const char *const *paths, int n_paths, const char *group,
+                                          const char *const *names, int n_names, size_t cache_bytes,
+                                          mpisift_dataset **dataset);
 
 /** The data set as a source. Valid until the data set is closed. Not collective. */
 mpisift_source mpisift_dataset_source(const mpisift_dataset *dataset);

@@ -6,6 +6,7 @@
 
 #include "io/cache.h"
 #include "io/h5.h"
+#include "io/virtual.h"
 
 /* Blocks of contiguous fields, and of fields with tiny chunks. */
 enum { MIN_BLOCK_BYTES = 64 << 10 };
@@ -127,6 +128,7 @@ static mpisift_status open_field(struct msift_dataset *d, const char *name, stru
   MSIFT_TRY(take_type(d, field, error));
   MSIFT_TRY(take_shape(d, field, &n, error));
   MSIFT_TRY(check_size(d, field, error));
+  MSIFT_TRY(msift_virtual_check(field->data, d->path, name, error));
   if (n == 0)
     return msift_error_set(error, MPISIFT_ERR_DATA, "%s: field %s has no rows", d->path, name);
   if (d->n_fields > 1 && n != d->n)
@@ -136,11 +138,13 @@ static mpisift_status open_field(struct msift_dataset *d, const char *name, stru
   return MPISIFT_OK;
 }
 
-static int64_t chunk_of(const struct msift_h5_field *field)
+static int64_t chunk_of(const struct msift_dataset *d, const struct msift_h5_field *field)
 {
   hsize_t chunk[MPISIFT_MAX_DIMS + 1] = {1};
   hid_t properties = H5Dget_create_plist(field->data);
 
+  if (H5Pget_layout(properties) == H5D_VIRTUAL)
+    chunk[0] = (hsize_t)msift_virtual_chunk(field->data, d->path);
   if (H5Pget_layout(properties) == H5D_CHUNKED)
     H5Pget_chunk(properties, MPISIFT_MAX_DIMS + 1, chunk);
   H5Pclose(properties);
@@ -155,7 +159,7 @@ static int64_t chunk_rows(const struct msift_dataset *d)
   for (int f = 1; f < d->n_fields; f++)
     if (mpisift_field_bytes(&d->fields[f].field) > mpisift_field_bytes(&largest->field))
       largest = &d->fields[f];
-  return chunk_of(largest);
+  return chunk_of(d, largest);
 }
 
 static void choose_block(struct msift_dataset *d)

@@ -288,12 +288,18 @@ static int count_fields(const data_place *place, int group)
   return group == 0 && place->fields[DATA_REFERENCE] ? DATA_FIELDS : DATA_REFERENCE;
 }
 
+/* The test group may be in other files. */
+static bool is_elsewhere(const data_set *data, int group)
+{
+  return data->place->test_data && group == 1;
+}
+
 /* The library's own words, and for what the program can help with, its own. */
 static int open_failed(data_set *data, int group, const char *name)
 {
   const data_place *place = data->place;
   const char *hint = "";
-  if (data->rank == 0 && h5_lacks_group(place->file, name))
+  if (data->rank == 0 && h5_lacks_group(is_elsewhere(data, group) ? place->test_data : place->file, name))
     hint = ". Name other groups with --train-group and --test-group, or make /train and /test with 'mpisift convert "
            "--test'";
   else if (data->rank == 0 && count_fields(place, group) > DATA_REFERENCE &&
@@ -309,13 +315,15 @@ static int open_groups(data_set *data)
   named_group groups[DATA_GROUPS];
   int n_groups = list_groups(data, groups);
   for (int g = 0; g < n_groups; g++) {
-    mpisift_status status = mpisift_dataset_open(data->ctx, place->file, groups[g].name, place->fields,
-                                                 count_fields(place, g), 0, &data->handles[g]);
+    bool elsewhere = is_elsewhere(data, g);
+    mpisift_status status = mpisift_dataset_open_files(data->ctx, elsewhere ? &place->test_data : place->files,
+                                                       elsewhere ? 1 : place->n_files, groups[g].name, place->fields,
+                                                       count_fields(place, g), 0, &data->handles[g]);
     if (status != MPISIFT_OK)
       return open_failed(data, g, groups[g].name);
     *groups[g].source = mpisift_dataset_source(data->handles[g]);
   }
-  if (data->rank == 0 && h5_same_group(place->file, place->train_group, place->test_group))
+  if (data->rank == 0 && !place->test_data && h5_same_group(place->file, place->train_group, place->test_group))
     tool_error("warning: %s is the training group and the test group: the test errors are of samples trained on",
                place->train_group);
   return TOOL_OK;

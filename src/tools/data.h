@@ -15,7 +15,10 @@ enum { DATA_PIECE = 256 }; /* rows that are read and evaluated together */
 
 /* Where a data set is. */
 typedef struct data_place {
-  const char *file, *train_group, *test_group;
+  const char *file;                     /* the first, for messages */
+  const char *const *files, *test_data; /* [n_files]; test_data NULL: the test group is in the same files */
+  int n_files;
+  const char *train_group, *test_group;
   const char *loss_group;          /* whose losses will be written; NULL: none */
   const char *fields[DATA_FIELDS]; /* the reference losses NULL: they are not needed */
 } data_place;

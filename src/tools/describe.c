@@ -226,8 +226,8 @@ bool describe_file(description *d, const char *path, const char *group)
   char *full = join("/", group[0] == '/' ? group + 1 : group);
   walk w = {.d = d};
 
-  *d = (description){.path = path};
-  hid_t file = full ? open_file(path) : -1;
+  *d = (description){.path = strdup(path), .n_files = 1};
+  hid_t file = full && d->path ? open_file(path) : -1;
   hid_t start = file < 0 ? -1 : open_group(file, path, full);
   bool ok = start >= 0 && describe_attributes(&d->attributes, file);
   ok = ok && walk_group(&w, start, full, 0);
@@ -249,4 +249,5 @@ void describe_release(description *d)
     release_group(&d->groups[g]);
   free(d->groups);
   release_attributes(&d->attributes);
+  free(d->path);
 }

@@ -50,7 +50,8 @@ typedef struct described_group {
 } described_group;
 
 typedef struct description {
-  const char *path;
+  char *path; /* of the first file */
+  int n_files;
   described_attributes attributes; /* of the root */
   int n_groups;
   described_group *groups; /* those with fields */

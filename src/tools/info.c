@@ -1,5 +1,5 @@
 /* mpisift info: describes the data sets of an HDF5 file. */
-#include "tools/describe.h"
+#include "tools/describe_files.h"
 #include "tools/h5.h"
 #include "tools/info_json.h"
 #include "tools/tool.h"
@@ -88,7 +88,10 @@ static void print_group(const described_group *g)
 
 static void print_text(const description *d)
 {
-  printf("%s\n", d->path);
+  printf("%s", d->path);
+  if (d->n_files > 1)
+    printf(" and %d more", d->n_files - 1);
+  printf("\n");
   print_attributes(&d->attributes, "  ");
   for (int g = 0; g < d->n_groups; g++)
     print_group(&d->groups[g]);
@@ -96,8 +99,9 @@ static void print_text(const description *d)
 
 static void help(void)
 {
-  printf("usage: mpisift info [--json] FILE [GROUP]\n\n"
-         "Describe the groups of an HDF5 file, or one of them: rows; and for each field type, shape of a\n"
+  printf("usage: mpisift info [--json] FILE... [GROUP]\n\n"
+         "Describe the groups of an HDF5 file, or one of them. Several files, or a pattern such as 'part-*.h5', are\n"
+         "described as the one data set that they make. What is said: rows; and for each field type, shape of a\n"
          "sample, layout, chunk shape, filters and bytes stored, attributes (@), and how often each label\n"
          "occurs, for integer fields of at most %d different values.\n\n"
          "  --json      the same as JSON\n"
@@ -105,10 +109,10 @@ static void help(void)
          DESCRIBE_MAX_CLASSES);
 }
 
-static int describe_and_print(const char *path, const char *group, bool json)
+static int describe_and_print(int n, char *const *names, const char *group, bool json)
 {
   description d;
-  bool ok = describe_file(&d, path, group);
+  bool ok = describe_files(&d, n, names, group);
 
   if (ok && json)
     info_print_json(&d);
@@ -134,7 +138,11 @@ int tool_info(int argc, char **argv)
       return TOOL_USAGE;
     json = true;
   }
-  if (argc - optind < 1 || argc - optind > 2)
-    return tool_usage_error("info", "%s", optind == argc ? "no file given" : "too many arguments");
-  return describe_and_print(argv[optind], argc - optind == 2 ? argv[optind + 1] : "/", json);
+  /* Words that are files; a group may follow. */
+  int files = argc > optind;
+  while (optind + files < argc && describe_is_file(argv[optind + files]))
+    files++;
+  if (files == 0 || argc - optind > files + 1)
+    return tool_usage_error("info", "%s", files == 0 ? "no file given" : "too many arguments");
+  return describe_and_print(files, argv + optind, argc - optind > files ? argv[optind + files] : "/", json);
 }

@@ -116,6 +116,7 @@ void info_print_json(const description *d)
 {
   putchar('{');
   print_string_item("file", d->path);
+  printf("\"files\": %d, ", d->n_files);
   print_attributes(&d->attributes);
   print_key("groups");
   putchar('[');

@@ -27,6 +27,8 @@ mpisift_SOURCES = \
 	src/tools/describe.h \
 	src/tools/describe_field.c \
 	src/tools/describe_field.h \
+	src/tools/describe_files.c \
+	src/tools/describe_files.h \
 	src/tools/h5.c \
 	src/tools/h5.h \
 	src/tools/idx.c \

@@ -257,6 +257,7 @@ static const option_spec specs[] = {
     {"warmup", read_real, AT(warmup), 0, 0.9, "SHARE", "0.05", "share of the training in which the rate rises"},
     {"train-group", read_text, AT(train_group), 0, 0, "GROUP", "/train", "group of the training data"},
     {"test-group", read_text, AT(test_group), 0, 0, "GROUP", "/test", "group of the test data"},
+    {"test-data", read_text, AT(test_data), 0, 0, "FILE", NULL, "file, or pattern of files, with the test group"},
     {"x", read_text, AT(x), 0, 0, "FIELD", "x", "inputs: any numeric type and shape"},
     {"y", read_text, AT(y), 0, 0, "FIELD", "y", "class labels: integers from 0"},
     {"json", read_text, AT(json), 0, 0, "FILE", NULL, "write the results to FILE; - is standard output"},
@@ -291,9 +292,10 @@ static bool read_words(int argc, char **argv, train_options *options, message *e
     else if (!set(&specs[code - 256], optarg, options, error))
       return false;
   }
-  if (optind < argc)
-    options->file = argv[optind++];
-  return optind >= argc || complain(error, "one data set at a time: '%s' is one too many", argv[optind]);
+  options->file = argv[optind];
+  options->files = (const char *const *)argv + optind;
+  options->n_files = argc - optind;
+  return true;
 }
 
 static bool check_losses(const train_options *options, message *error)
@@ -303,6 +305,8 @@ static bool check_losses(const train_options *options, message *error)
     arms += options->arms[a];
   if (arms != 1 || options->seeds != 1)
     return complain(error, "--write-losses: of which model? Train one, such as --arms full --seeds 1");
+  if (options->n_files > 1)
+    return complain(error, "--write-losses: into which file? Give one file of data");
   if (strcmp(options->loss_field, options->x) == 0 || strcmp(options->loss_field, options->y) == 0)
     return complain(error, "--write-losses: field %s holds inputs or labels; give another name", options->loss_field);
   return true;
@@ -336,9 +340,9 @@ bool options_parse(int argc, char **argv, train_options *options, char *text, si
 void options_help(FILE *to)
 {
   fprintf(to,
-          "usage: mpirun -n RANKS mpisift train FILE [options]\n\n"
-          "Train a classifier (a multi-layer perceptron) on the data set FILE in several ways, the arms, and compare\n"
-          "their test errors and costs:\n"
+          "usage: mpirun -n RANKS mpisift train FILE... [options]\n\n"
+          "Train a classifier (a multi-layer perceptron) on the data set FILE, or the FILEs one after the other, in\n"
+          "several ways, the arms, and compare their test errors and costs:\n"
           "  full       every sample of every epoch\n"
           "  sifted     the candidates that the policy accepts by their loss\n"
           "  shortened  as full, with the schedule shortened to what sifted cost\n"

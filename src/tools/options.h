@@ -24,8 +24,11 @@ typedef struct policy_facts {
 enum { OPTIONS_MAX_RATES = 32, OPTIONS_MAX_GROUP = 256 };
 
 typedef struct train_options {
-  const char *file;
-  const char *json; /* NULL: none; "-": standard output */
+  const char *file;         /* the first of */
+  const char *const *files; /* [n_files] */
+  int n_files;
+  const char *test_data; /* NULL: the test group is in the same files */
+  const char *json;      /* NULL: none; "-": standard output */
   const char *policy, *train_group, *test_group, *x, *y, *reference;
   bool arms[N_ARMS];
   int64_t seeds, epochs, sift_epochs, history, sift_delay, coverage, batch, pipeline_depth;

@@ -140,9 +140,12 @@ static void print_settings(const train_options *options, FILE *to)
 static void print_heading(const result_set *found, FILE *to)
 {
   const train_options *options = found->options;
-  fprintf(to, "%s: %lld training rows, %lld test rows, %d classes; %d ranks, batch %lld; epochs %lld (sifted: %lld);\n",
-          options->file, (long long)found->rows, (long long)found->test_rows, found->classes, found->ranks,
-          (long long)options->batch, (long long)options->epochs, (long long)options->sift_epochs);
+  fprintf(to, "%s", options->file);
+  if (options->n_files > 1)
+    fprintf(to, " and %d more", options->n_files - 1);
+  fprintf(to, ": %lld training rows, %lld test rows, %d classes; %d ranks, batch %lld; epochs %lld (sifted: %lld);\n",
+          (long long)found->rows, (long long)found->test_rows, found->classes, found->ranks, (long long)options->batch,
+          (long long)options->epochs, (long long)options->sift_epochs);
   fprintf(to, "hidden");
   for (int l = 0; l < options->n_hidden; l++)
     fprintf(to, "%c%d", l > 0 ? ',' : ' ', options->hidden[l]);
@@ -285,7 +288,7 @@ static void json_settings(const result_set *found, FILE *to)
   };
   fprintf(to, "  ");
   json_text(to, "file", options->file);
-  fprintf(to, ",\n  ");
+  fprintf(to, ",\n  \"files\": %d,\n  ", options->n_files);
   json_text(to, "policy", options->policy);
   fprintf(to, ",\n  ");
   if (options->schedule_text) {

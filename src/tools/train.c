@@ -275,6 +275,9 @@ static int with_data(train_job *job)
   const train_options *options = &job->options;
   bool with_reference = options->arms[ARM_SIFTED] && options_policy(options)->reference;
   job->place = (data_place){.file = options->file,
+                            .files = options->files,
+                            .n_files = options->n_files,
+                            .test_data = options->test_data,
                             .train_group = options->train_group,
                             .test_group = options->test_group,
                             .loss_group = options->loss_field ? options->loss_group : NULL,

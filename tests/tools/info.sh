@@ -78,6 +78,37 @@ refuses 1 "'one.h5' has no group '/nosuch'" "$MPISIFT" info one.h5 nosuch
 refuses 1 "'one.h5' has a field, not a group, '/x'" "$MPISIFT" info one.h5 x
 refuses 1 "'one.h5' has no group '/x/y'" "$MPISIFT" info one.h5 x/y
 
+# Several files, as the one data set that they make.
+awk 'BEGIN { for (i = 0; i < 300; i++) print i "," i % 3 }' >all.csv
+head -100 all.csv >a.csv
+sed -n '101,$p' all.csv >b.csv
+"$MPISIFT" convert all.h5 all.csv --attr source=here >out 2>err
+"$MPISIFT" convert part-1.h5 a.csv --attr source=here >out 2>err
+"$MPISIFT" convert part-2.h5 b.csv --attr source=here >out 2>err
+works "one file" "$MPISIFT" info all.h5
+grep -v 'bytes stored\|^all.h5' out >all.txt
+works "two files" "$MPISIFT" info part-1.h5 part-2.h5
+same "are described together" "part-1.h5 and 1 more" "$(head -1 out)"
+same "as the whole is" "$(cat all.txt)" "$(grep -v 'bytes stored\|^part-1' out)"
+cp out two.txt
+works "a pattern" "$MPISIFT" info 'part-*.h5' /
+same "is the same" "$(cat two.txt)" "$(cat out)"
+works "as JSON" "$MPISIFT" info --json 'part-*.h5'
+grep -q '"file": "part-1.h5", "files": 2, .*' out && grep -q '"rows": 300' out
+result $? "is a whole"
+"$MPISIFT" convert part-2.h5 b.csv --attr source=there --force >out 2>err
+works "attributes that differ" "$MPISIFT" info part-1.h5 part-2.h5
+same "are told so" 1 "$(grep -c '@source: (differs between files)' out)"
+awk '{ print $0 ",0" }' b.csv >c.csv
+"$MPISIFT" convert part-3.h5 c.csv >out 2>err
+refuses 1 "'part-3.h5': field 'x' of group '/' has another type or shape of a sample than in 'part-1.h5'" \
+  "$MPISIFT" info 'part-*.h5'
+"$MPISIFT" convert part-3.h5 b.csv train/=b.csv --force >out 2>err
+works "groups of some files" "$MPISIFT" info 'part-*.h5'
+same "are described, too" "/: 500 rows /train: 200 rows" "$(echo $(grep '^/' out))"
+refuses 1 "no file matches 'nosuch-\*.h5'" "$MPISIFT" info 'nosuch-*.h5'
+refuses 1 "cannot open 'nosuch.h5'" "$MPISIFT" info nosuch.h5 part-1.h5
+
 # Bytes that are not what was written: the compressed labels of /train, which are read to be counted.
 size=$(size "$data/shuttle.h5")
 {

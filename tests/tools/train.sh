@@ -185,6 +185,30 @@ printf 'a,b,y\n1,2,0\n3,4,-1\n5,6,1\n' >negative.csv
 "$MPISIFT" convert negative.h5 train/=negative.csv test/=negative.csv >/dev/null 2>err
 refuses_train 1 "-1" negative.h5 --batch 2
 
+# --- Several files
+
+awk 'BEGIN { for (i = 0; i < 600; i++) print (i * 37 % 101) / 50 "," (i * 53 % 89) / 40 "," i * 37 % 101 % 3 }' >rows.csv
+head -250 rows.csv >a.csv
+sed -n '251,500p' rows.csv >b.csv
+sed -n '501,$p' rows.csv >t.csv
+"$MPISIFT" convert whole.h5 train/=a.csv train/=b.csv test/=t.csv >out 2>err
+"$MPISIFT" convert part-a.h5 train/=a.csv >out 2>err
+"$MPISIFT" convert part-b.h5 train/=b.csv >out 2>err
+"$MPISIFT" convert tests.h5 test/=t.csv >out 2>err
+small="--epochs 4 --sift-epochs 4 --history 64 --hidden 8 --lr 0.1 --batch 20 --arms full,sifted"
+for way in "whole.h5" "part-a.h5 part-b.h5 --test-data tests.h5" "part-*.h5 --test-data test?.h5"; do
+  set -f
+  # shellcheck disable=SC2086
+  ranks 2 $way $small --json out.json >out 2>err
+  result $? "data from $way"
+  set +f
+  same "give the same errors" "${first:=$(key out.json full test_error_mean) $(key out.json sifted test_error_mean)}" \
+    "$(key out.json full test_error_mean) $(key out.json sifted test_error_mean)"
+done
+refuses_train 1 "part-a.h5: no group /test" part-a.h5 part-b.h5
+refuses_train 1 "no group /train" part-a.h5 tests.h5 --test-data tests.h5
+refuses_train 2 "write-losses: into which file" part-a.h5 part-b.h5 --test-data tests.h5 --arms full --write-losses /train/loss
+
 # --- What it says besides
 
 # shellcheck disable=SC2086

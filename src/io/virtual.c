@@ -1,0 +1,85 @@
+#include "io/virtual.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NAMES = PATH_MAX };
+
+/* The data set of a mapping, where HDF5 looks for it too: "." is the file itself; other names are as they are, or
+ * beside the file. −1: it cannot be opened. */
+static hid_t open_beside(const char *path, const char *file_name, const char *name)
+{
+  char beside[2 * NAMES];
+  const char *slash = strrchr(path, '/'), *found = file_name;
+  hid_t file, data;
+
+  if (strcmp(file_name, ".") == 0) {
+    found = path;
+  } else if (file_name[0] != '/' && slash != NULL) {
+    snprintf(beside, sizeof beside, "%.*s%s", (int)(slash - path + 1), path, file_name);
+    found = access(beside, F_OK) == 0 ? beside : file_name;
+  }
+  file = H5Fopen(found, H5F_ACC_RDONLY, H5P_DEFAULT);
+  data = file < 0 ? -1 : H5Dopen2(file, name, H5P_DEFAULT);
+  H5Fclose(file); /* it stays open as long as the data set */
+  return data;
+}
+
+/* The data set of mapping i; −1: it cannot be opened. The name of its file goes to `file_name`, [NAMES]. */
+static hid_t open_source(hid_t properties, size_t i, const char *path, char *file_name)
+{
+  char name[NAMES];
+
+  file_name[0] = '\0';
+  if (H5Pget_virtual_filename(properties, i, file_name, NAMES) < 0 ||
+      H5Pget_virtual_dsetname(properties, i, name, sizeof name) < 0)
+    return -1;
+  file_name[NAMES - 1] = name[NAMES - 1] = '\0';
+  return open_beside(path, file_name, name);
+}
+
+/* Sources numbered by "%b" may end anywhere, and a prefix leads elsewhere. */
+static int can_check(const char *file_name)
+{
+  return strchr(file_name, '%') == NULL && getenv("HDF5_VDS_PREFIX") == NULL;
+}
+
+mpisift_status msift_virtual_check(hid_t data, const char *path, const char *name, struct msift_error *error)
+{
+  hid_t properties = H5Dget_create_plist(data);
+  char file_name[NAMES];
+  size_t n = 0;
+
+  if (H5Pget_layout(properties) == H5D_VIRTUAL && H5Pget_virtual_count(properties, &n) < 0)
+    msift_error_set(error, MPISIFT_ERR_IO, "%s: the sources of the virtual field %s cannot be told", path, name);
+  for (size_t i = 0; i < n && error->status == MPISIFT_OK; i++) {
+    hid_t source = open_source(properties, i, path, file_name);
+
+    if (source < 0 && can_check(file_name))
+      msift_error_set(error, MPISIFT_ERR_IO,
+                      "%s: field %s is virtual, and its part in %.160s cannot be opened here; HDF5 would read zeros",
+                      path, name, file_name);
+    H5Dclose(source);
+  }
+  H5Pclose(properties);
+  return error->status;
+}
+
+int64_t msift_virtual_chunk(hid_t data, const char *path)
+{
+  hid_t properties = H5Dget_create_plist(data), source, of_source;
+  char file_name[NAMES];
+  hsize_t chunk[H5S_MAX_RANK] = {1};
+
+  source = open_source(properties, 0, path, file_name);
+  of_source = source < 0 ? -1 : H5Dget_create_plist(source);
+  if (of_source >= 0 && H5Pget_layout(of_source) == H5D_CHUNKED)
+    H5Pget_chunk(of_source, H5S_MAX_RANK, chunk);
+  H5Pclose(of_source);
+  H5Dclose(source);
+  H5Pclose(properties);
+  return (int64_t)chunk[0];
+}
