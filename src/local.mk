@@ -98,10 +98,12 @@ libmpisift_core_la_SOURCES = \
 	src/io/files.h \
 	src/io/h5.c \
 	src/io/h5.h \
+	src/io/outside.c \
+	src/io/outside.h \
 	src/io/rows.c \
 	src/io/rows.h \
-	src/io/virtual.c \
-	src/io/virtual.h
+	src/io/storage.c \
+	src/io/storage.h
 libmpisift_core_la_CPPFLAGS = $(library_cppflags)
 libmpisift_core_la_LIBADD = libmpisift_kernels.la $(HDF5_LIBS) $(MPI_LIBS) -lm
 

@@ -54,6 +54,7 @@ mpi_tests = \
 	tests/mpi/test_index_faults \
 	tests/mpi/test_indices \
 	tests/mpi/test_files \
+	tests/mpi/test_hostile \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
 	tests/mpi/test_pool \
@@ -71,8 +72,10 @@ gpu_tests = \
 	tests/gpu/test_pinned
 # A program for tests/digest.sh.
 digest = tests/mpi/digest
-# A program for tests/tools/convert.sh.
-peak = tests/tools/peak
+# Programs for tests/tools/convert.sh and hostile.sh.
+tool_helpers = \
+	tests/tools/hostile \
+	tests/tools/peak
 shell_tests = \
 	tests/digest.sh \
 	tests/format.sh \
@@ -82,6 +85,7 @@ shell_tests = \
 	tests/symbols.sh \
 	tests/tools/bench.sh \
 	tests/tools/convert.sh \
+	tests/tools/hostile.sh \
 	tests/tools/info.sh \
 	tests/tools/train.sh
 test_helpers = \
@@ -101,7 +105,7 @@ if HAVE_CUNIT
 check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests) $(digest)
 TESTS += $(unit_tests) $(mpi_tests) $(gpu_tests)
 endif
-check_PROGRAMS += $(scale_programs) $(peak)
+check_PROGRAMS += $(scale_programs) $(tool_helpers)
 TESTS += tests/scale/saving $(shell_tests)
 EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh \
 	tests/installcheck.sh tests/lsan.supp tests/valgrind.supp tests/yield.c

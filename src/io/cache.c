@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "io/h5.h"
+#include "io/storage.h"
 
 mpisift_status msift_cache_init(struct msift_dataset *d, size_t bytes, struct msift_memory *memory,
                                 struct msift_error *error)
@@ -103,6 +104,10 @@ static mpisift_status read_block(struct msift_dataset *d, int64_t block, unsigne
     if (read_rows(&d->fields[f], first, n, rows + d->fields[f].offset) < 0)
       msift_error_set(error, MPISIFT_ERR_IO, "%s: field %s: rows %lld to %lld cannot be read: %s", d->path,
                       d->fields[f].name, (long long)first, (long long)(first + n - 1), msift_h5_cause(cause));
+  if (error->status == MPISIFT_OK && msift_storage_bytes(d->file) < d->bytes)
+    msift_error_set(error, MPISIFT_ERR_IO,
+                    "%s: field %s: rows %lld to %lld cannot be read: the file has become shorter", d->path,
+                    d->fields[0].name, (long long)first, (long long)(first + n - 1));
   msift_h5_quiet_end(&quiet);
   return error->status;
 }

@@ -6,7 +6,8 @@
 
 #include "io/cache.h"
 #include "io/h5.h"
-#include "io/virtual.h"
+#include "io/outside.h"
+#include "io/storage.h"
 
 /* Blocks of contiguous fields, and of fields with tiny chunks. */
 enum { MIN_BLOCK_BYTES = 64 << 10 };
@@ -24,7 +25,7 @@ static mpisift_status open_file(struct msift_dataset *d, const char *path, const
   if (d->file < 0)
     return msift_error_set(error, MPISIFT_ERR_IO, "%s: not an HDF5 file, or a truncated one: %s", d->path,
                            msift_h5_cause(cause));
-  d->group = H5Gopen2(d->file, group, H5P_DEFAULT);
+  d->group = msift_link_is_safe(d->file, group) ? H5Gopen2(d->file, group, H5P_DEFAULT) : -1;
   if (d->group < 0)
     return msift_error_set(error, MPISIFT_ERR_IO, "%s: no group %s; 'mpisift info' lists the groups", d->path, group);
   return MPISIFT_OK;
@@ -38,7 +39,7 @@ struct listing {
 static herr_t list_dataset(hid_t group, const char *name, const H5L_info_t *info, void *data)
 {
   struct listing *listing = data;
-  hid_t object = H5Oopen(group, name, H5P_DEFAULT);
+  hid_t object = msift_link_is_safe(group, name) ? H5Oopen(group, name, H5P_DEFAULT) : -1;
   H5I_type_t kind = object < 0 ? H5I_BADID : H5Iget_type(object);
 
   (void)info;
@@ -121,14 +122,14 @@ static mpisift_status open_field(struct msift_dataset *d, const char *name, stru
   field->memory_type = H5I_INVALID_HID;
   snprintf(field->name, sizeof field->name, "%s", name);
   field->field.name = field->name;
-  field->data = H5Dopen2(d->group, name, H5P_DEFAULT);
+  field->data = msift_link_is_safe(d->group, name) ? H5Dopen2(d->group, name, H5P_DEFAULT) : -1;
   if (field->data < 0)
     return msift_error_set(error, MPISIFT_ERR_IO, "%s: no field %s; 'mpisift info' lists the fields", d->path, name);
   d->n_fields++;
   MSIFT_TRY(take_type(d, field, error));
   MSIFT_TRY(take_shape(d, field, &n, error));
   MSIFT_TRY(check_size(d, field, error));
-  MSIFT_TRY(msift_virtual_check(field->data, d->path, name, error));
+  MSIFT_TRY(msift_storage_check(d, field, n, error));
   if (n == 0)
     return msift_error_set(error, MPISIFT_ERR_DATA, "%s: field %s has no rows", d->path, name);
   if (d->n_fields > 1 && n != d->n)
@@ -138,13 +139,13 @@ static mpisift_status open_field(struct msift_dataset *d, const char *name, stru
   return MPISIFT_OK;
 }
 
-static int64_t chunk_of(const struct msift_dataset *d, const struct msift_h5_field *field)
+static int64_t chunk_of(const struct msift_h5_field *field)
 {
   hsize_t chunk[MPISIFT_MAX_DIMS + 1] = {1};
   hid_t properties = H5Dget_create_plist(field->data);
 
   if (H5Pget_layout(properties) == H5D_VIRTUAL)
-    chunk[0] = (hsize_t)msift_virtual_chunk(field->data, d->path);
+    chunk[0] = (hsize_t)msift_virtual_chunk(field->data);
   if (H5Pget_layout(properties) == H5D_CHUNKED)
     H5Pget_chunk(properties, MPISIFT_MAX_DIMS + 1, chunk);
   H5Pclose(properties);
@@ -159,7 +160,7 @@ static int64_t chunk_rows(const struct msift_dataset *d)
   for (int f = 1; f < d->n_fields; f++)
     if (mpisift_field_bytes(&d->fields[f].field) > mpisift_field_bytes(&largest->field))
       largest = &d->fields[f];
-  return chunk_of(d, largest);
+  return chunk_of(largest);
 }
 
 static void choose_block(struct msift_dataset *d)
@@ -185,6 +186,7 @@ static mpisift_status open_quietly(struct msift_dataset *d, const char *path, co
   for (int i = 0; i < (names == NULL ? listing.n : n_names); i++)
     MSIFT_TRY(open_field(d, names == NULL ? listing.names[i] : names[i], error));
   choose_block(d);
+  d->bytes = msift_storage_bytes(d->file);
   return MPISIFT_OK;
 }
 

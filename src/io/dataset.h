@@ -24,6 +24,7 @@ struct msift_cached {
 struct msift_dataset {
   char path[256]; /* for messages */
   hid_t file, group;
+  int64_t bytes;    /* of the file when it was opened; −1: unknown */
   int64_t n, block; /* samples; samples a block */
   int n_fields;
   struct msift_h5_field fields[MPISIFT_MAX_FIELDS];

@@ -3,6 +3,7 @@
 #include "tools/describe_field.h"
 #include "tools/h5.h"
 #include "tools/tool.h"
+#include "tools/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -158,6 +159,7 @@ static bool visit_all(walk *w, described_group *g, hid_t group, int depth, H5I_t
       tool_error("'%s' has more than %d objects; name a group to describe", w->d->path, MAX_OBJECTS);
       return false;
     }
+    watch_beat();
     if (!visit(w, g, group, i, depth, wanted))
       return false;
   }

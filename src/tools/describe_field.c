@@ -2,6 +2,7 @@
 
 #include "tools/h5.h"
 #include "tools/tool.h"
+#include "tools/watch.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -106,6 +107,7 @@ static bool count_block(described_field *f, hid_t dataset, hsize_t start, hsize_
   }
   H5Sclose(from);
   H5Sclose(to);
+  watch_beat();
   return ok;
 }
 

@@ -3,6 +3,7 @@
 #include "tools/h5.h"
 #include "tools/info_json.h"
 #include "tools/tool.h"
+#include "tools/watch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -104,17 +105,31 @@ static void help(void)
          "described as the one data set that they make. What is said: rows; and for each field type, shape of a\n"
          "sample, layout, chunk shape, filters and bytes stored, attributes (@), and how often each label\n"
          "occurs, for integer fields of at most %d different values.\n\n"
-         "  --json      the same as JSON\n"
+         "  --json        the same as JSON\n"
+         "  --timeout S   give a file up when there is no progress for S seconds (default 60)\n"
          "  -h, --help\n",
          DESCRIBE_MAX_CLASSES);
 }
 
-static int describe_and_print(int n, char *const *names, const char *group, bool json)
+/* What the command line asks for. */
+typedef struct request {
+  bool json;
+  int64_t timeout;
+  int n;
+  char *const *names;
+  const char *group;
+} request;
+
+static int describe_and_print(const request *r)
 {
   description d;
-  bool ok = describe_files(&d, n, names, group);
+  int status;
 
-  if (ok && json)
+  if (!watch_begin(r->names[0], r->timeout, &status))
+    return status;
+  bool ok = describe_files(&d, r->n, r->names, r->group);
+
+  if (ok && r->json)
     info_print_json(&d);
   else if (ok)
     print_text(&d);
@@ -122,10 +137,26 @@ static int describe_and_print(int n, char *const *names, const char *group, bool
   return ok ? TOOL_OK : TOOL_FAILURE;
 }
 
+/* Words that are files; a group may follow. */
+static int take_words(request *r, int n, char *const *words)
+{
+  r->n = n > 0;
+  while (r->n < n && describe_is_file(words[r->n]))
+    r->n++;
+  if (r->n == 0 || n > r->n + 1)
+    return tool_usage_error("info", "%s", n == 0 ? "no file given" : "too many arguments");
+  r->names = words;
+  r->group = n > r->n ? words[r->n] : "/";
+  return TOOL_OK;
+}
+
 int tool_info(int argc, char **argv)
 {
-  static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-  bool json = false;
+  static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                          {"timeout", required_argument, NULL, 't'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+  request r = {.timeout = 60};
   int option;
 
   h5_start();
@@ -136,13 +167,11 @@ int tool_info(int argc, char **argv)
     }
     if (option == '?')
       return TOOL_USAGE;
-    json = true;
+    if (option == 'j')
+      r.json = true;
+    else if (!tool_parse_int(optarg, 1, INT32_MAX, &r.timeout))
+      return tool_usage_error("info", "--timeout '%s' is not a number of seconds from 1", optarg);
   }
-  /* Words that are files; a group may follow. */
-  int files = argc > optind;
-  while (optind + files < argc && describe_is_file(argv[optind + files]))
-    files++;
-  if (files == 0 || argc - optind > files + 1)
-    return tool_usage_error("info", "%s", files == 0 ? "no file given" : "too many arguments");
-  return describe_and_print(files, argv + optind, argc - optind > files ? argv[optind + files] : "/", json);
+  int status = take_words(&r, argc - optind, argv + optind);
+  return status == TOOL_OK ? describe_and_print(&r) : status;
 }

@@ -62,6 +62,8 @@ mpisift_SOURCES = \
 	src/tools/train.c \
 	src/tools/transfer.c \
 	src/tools/transfer.h \
+	src/tools/watch.c \
+	src/tools/watch.h \
 	src/tools/writer.c \
 	src/tools/writer.h
 mpisift_CPPFLAGS = $(public_cppflags) -I$(top_srcdir)/src $(HDF5_CFLAGS) $(OPENBLAS_CFLAGS) $(ZLIB_CFLAGS)
