@@ -54,6 +54,18 @@ static void large_sizes(void)
       CU_ASSERT_EQUAL(wrong_of(sizes[s], blocks[b], lanes[(s + b) % 3], 1 + (s + b) % 4), 0);
 }
 
+/* Powers of two and their neighbours, primes, and millions. */
+static void many_sizes(void)
+{
+  static const int64_t primes[] = {2, 3, 5, 101, 997, 10007, 524287, 1000003, 2097143};
+
+  for (int bits = 1; bits <= 20; bits += bits < 18 ? 1 : 2)
+    for (int64_t n = (INT64_C(1) << bits) - 1; n <= (INT64_C(1) << bits) + 1; n++)
+      CU_ASSERT_EQUAL(wrong_of(n, bits % 3 == 0 ? 1 : 1 << bits / 2, bits % 2 == 0 ? 240 : 7, 1 + bits % 4), 0);
+  for (size_t i = 0; i < sizeof primes / sizeof primes[0]; i++)
+    CU_ASSERT_EQUAL(wrong_of(primes[i], 1 + (int64_t)i * 37, 240, 2), 0);
+}
+
 static int compare_ids(const void *a, const void *b)
 {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -169,6 +181,9 @@ static void positions_are_even(void)
   CU_ASSERT(spread(1021, 1, 240, 2) < 5);
   CU_ASSERT(spread(2048, 16, 8, 2) < 5);
   CU_ASSERT(spread(2041, 16, 2, 3) < 5);
+  CU_ASSERT(spread(2048, 32, 4, 4) < 5);
+  CU_ASSERT(spread(2053, 64, 1, 1) < 5);
+  CU_ASSERT(spread(1031, 8, 16, 6) < 5);
 }
 
 /* Of random pairs, a share of 1/blocks comes from one block; woven neighbours must not do so more often. */
@@ -198,6 +213,59 @@ static void blocks_are_shuffled(void)
   }
   CU_ASSERT(ascents > 90 && ascents < 160);
   CU_ASSERT(neighbours < 6);
+}
+
+/* By how many positions of their lane neighbours of a block are apart, on average. */
+static double mean_distance(const struct msift_order *o)
+{
+  int64_t *places = malloc((size_t)o->n * sizeof *places), pairs = 0;
+  double sum = 0;
+
+  CU_ASSERT_PTR_NOT_NULL_FATAL(places);
+  for (int64_t q = 0; q < o->n; q++)
+    places[msift_order_id(o, q)] = q;
+  for (int64_t id = 1; id < o->n; id++)
+    if (id % o->block != 0) {
+      sum += fabs((double)(places[id] - places[id - 1])) / (double)o->lanes;
+      pairs++;
+    }
+  free(places);
+  return sum / (double)pairs;
+}
+
+/* Two of w places, chosen at random, are (w + 1) / 3 apart on average: a window's samples are in full shuffle, and
+ * samples that lie side by side come as far apart as the window allows. */
+static void windows_are_in_full_shuffle(void)
+{
+  static const int64_t windows[] = {1, 2, 3, 4, 6, 8, 24};
+
+  for (int w = 0; w < 7; w++) {
+    double sum = 0, expected = ((double)windows[w] * 32 + 1) / 3;
+
+    for (int64_t e = 0; e < 4; e++) {
+      struct msift_order o = msift_order_make(5 * 32 * 240, 32, 5, windows[w], true, 5, e);
+
+      CU_ASSERT(o.block == 32 && o.window == windows[w] * 32);
+      sum += mean_distance(&o) / 4;
+    }
+    CU_ASSERT(fabs(sum - expected) < 0.02 * expected);
+  }
+}
+
+/* Without blocks all positions are possible. */
+static void single_samples_are_in_full_shuffle(void)
+{
+  struct msift_order o = msift_order_make(200000, 1, 1, 1, true, 5, 3);
+  int64_t *places = malloc((size_t)o.n * sizeof *places);
+  double sum = 0;
+
+  CU_ASSERT_PTR_NOT_NULL_FATAL(places);
+  for (int64_t q = 0; q < o.n; q++)
+    places[msift_order_id(&o, q)] = q;
+  for (int64_t id = 1; id < o.n; id++)
+    sum += fabs((double)(places[id] - places[id - 1]));
+  free(places);
+  CU_ASSERT(fabs(sum / (double)(o.n - 1) - (double)o.n / 3) < 0.01 * (double)o.n / 3);
 }
 
 /* Distinct blocks of a lane's samples [begin, end). */
@@ -305,9 +373,11 @@ static void lane_next(void)
   CU_ASSERT_EQUAL(wrong, 0);
 }
 
-TEST_MAIN("order", {"small sizes", small_sizes}, {"large sizes", large_sizes}, {"huge size", huge_size},
-          {"epochs and seeds differ", epochs_and_seeds_differ}, {"windows differ", windows_differ},
-          {"no shuffle", no_shuffle}, {"positions are even", positions_are_even},
+TEST_MAIN("order", {"small sizes", small_sizes}, {"large sizes", large_sizes}, {"many sizes", many_sizes},
+          {"huge size", huge_size}, {"epochs and seeds differ", epochs_and_seeds_differ},
+          {"windows differ", windows_differ}, {"no shuffle", no_shuffle}, {"positions are even", positions_are_even},
           {"neighbours come from different blocks", neighbours_come_from_different_blocks},
-          {"blocks are shuffled", blocks_are_shuffled}, {"windows touch few blocks", windows_touch_few_blocks},
-          {"lane counts", lane_counts}, {"lane count maxima", lane_count_maxima}, {"next position", lane_next})
+          {"blocks are shuffled", blocks_are_shuffled}, {"windows are in full shuffle", windows_are_in_full_shuffle},
+          {"single samples are in full shuffle", single_samples_are_in_full_shuffle},
+          {"windows touch few blocks", windows_touch_few_blocks}, {"lane counts", lane_counts},
+          {"lane count maxima", lane_count_maxima}, {"next position", lane_next})
