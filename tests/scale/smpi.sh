@@ -48,8 +48,8 @@ build() {
   sources=$(find src/base src/core src/comm src/api src/backend/backend.c src/backend/cpu -name '*.c' \
     ! -exec grep -q '#include "io/' {} ';' -print)
   # shellcheck disable=SC2086  # a list
-  smpicc -DON_SMPI -std=gnu11 -O2 -I"$dir" -Iinclude -I"$BUILD/include" -Isrc tests/scale/batches.c $sources \
-    -Wl,-Bsymbolic -o "$dir/batches" -lm
+  smpicc -DON_SMPI -DKERNELS=msift_kernels_base -DKERNELS_NAME='"base"' -std=gnu11 -O2 -I"$dir" -Iinclude \
+    -I"$BUILD/include" -Isrc tests/scale/batches.c $sources -Wl,-Bsymbolic -o "$dir/batches" -lm
 }
 
 simulate() {
