@@ -11,6 +11,7 @@ mpisift_SOURCES = \
 	src/tools/bench_files.c \
 	src/tools/bench_files.h \
 	src/tools/bench_history.c \
+	src/tools/bench_losses.c \
 	src/tools/bench_plan.c \
 	src/tools/bench_read.c \
 	src/tools/bench_read.h \
@@ -67,4 +68,22 @@ mpisift_SOURCES = \
 	src/tools/writer.c \
 	src/tools/writer.h
 mpisift_CPPFLAGS = $(public_cppflags) -I$(top_srcdir)/src $(HDF5_CFLAGS) $(OPENBLAS_CFLAGS) $(ZLIB_CFLAGS)
-mpisift_LDADD = libmpisift_core.la $(HDF5_LIBS) $(OPENBLAS_LIBS) $(ZLIB_LIBS) $(MPI_LIBS) -lm
+mpisift_LDADD = libmpisift_bare.la libmpisift_core.la $(HDF5_LIBS) $(OPENBLAS_LIBS) $(ZLIB_LIBS) $(MPI_LIBS) -lm
+
+# What bench losses compares the kernels with, for each of their instruction sets.
+bare_sources = src/tools/bench_bare.c src/tools/bench_bare.h
+noinst_LTLIBRARIES += libmpisift_bare.la
+libmpisift_bare_la_SOURCES = $(bare_sources)
+libmpisift_bare_la_CPPFLAGS = $(library_cppflags) -DBARE=bare_base -DKERNELS_NAME='"base"'
+libmpisift_bare_la_CFLAGS = $(kernel_cflags)
+libmpisift_bare_la_LIBADD =
+if X86_KERNELS
+noinst_LTLIBRARIES += libmpisift_bare2.la libmpisift_bare512.la
+libmpisift_bare2_la_SOURCES = $(bare_sources)
+libmpisift_bare2_la_CPPFLAGS = $(library_cppflags) -DBARE=bare_avx2 -DKERNELS_NAME='"AVX2"'
+libmpisift_bare2_la_CFLAGS = $(kernel_cflags) $(AVX2_CFLAGS)
+libmpisift_bare512_la_SOURCES = $(bare_sources)
+libmpisift_bare512_la_CPPFLAGS = $(library_cppflags) -DBARE=bare_avx512 -DKERNELS_NAME='"AVX-512"'
+libmpisift_bare512_la_CFLAGS = $(kernel_cflags) $(AVX512_CFLAGS)
+libmpisift_bare_la_LIBADD += libmpisift_bare2.la libmpisift_bare512.la
+endif

@@ -92,6 +92,15 @@ for n in 1 2 3; do
   done
   holds "a candidate's part of a round" '$1 > 299 * $2 / 1000 && $1 < 301 * $2 / 1000' us_per_round ns_per_candidate
 
+  bench $n losses --megabytes 0.5 --repeats 3
+  for columns in 10 1000 50257; do
+    holds "$columns classes: times" '$1 > 0 && $2 > 0 && $3 > 0 && $4 > 0 && $5 > 0 && $6 > 0' c${columns}_ns \
+      c${columns}_gb_s c${columns}_scores_ns c${columns}_read_gb_s c${columns}_bare_ns c${columns}_loop_ns
+    holds "$columns classes: the same time as a rate" "\$1 * \$2 > 3.99 * $columns && \$1 * \$2 < 4.01 * $columns" \
+      c${columns}_ns c${columns}_gb_s
+    holds "$columns classes: ratios" '$1 > 0 && $2 > 0' c${columns}_over_bare c${columns}_over_loop
+  done
+
   bench $n step --features 6 --hidden 5 --layers 1 --batch 4 --history 40 --steps 3 --pipeline-depth $((n % 2))
   holds "parts of a step" '$1 > 0 && $2 > 0 && $3 >= 0 && $4 >= 0 && $5 >= 0 && $6 >= 0 && $7 > 0' \
     step_us train_us decide_us reduce_us exchange_us skew_us bare_us
@@ -144,7 +153,7 @@ same "no table beside it" "{ }" "$(sed -n '1p;$p' out.json | tr '\n' ' ' | sed '
 manual=$data/../../doc/mpisift.1
 ranks 2 --help >out 2>err
 result $? "--help"
-for name in decide exchange history plan read step; do
+for name in decide exchange history losses plan read step; do
   grep -q "^$name: " out
   result $? "help knows $name"
   ranks 1 $name --help >help 2>err

@@ -3,25 +3,20 @@
 #include <config.h>
 #include <string.h>
 
-static int64_t label_at(const mpisift_values *labels, int64_t i)
-{
-  const char *at = (const char *)labels->data;
-  uint16_t two;
-  int32_t four;
-  int64_t eight;
+/* A case of a switch over mpisift_type: n labels, `step` apart. */
+#define LOAD(TYPE, T)                                                                                                  \
+  case TYPE:                                                                                                           \
+    for (int i = 0; i < n; i++)                                                                                        \
+      to[i] = ((const T *)labels->data)[first + i * step];                                                             \
+    break
 
-  switch (labels->type) {
-  case MPISIFT_U8:
-    return ((const uint8_t *)labels->data)[i];
-  case MPISIFT_U16:
-    memcpy(&two, at + 2 * i, sizeof two);
-    return two;
-  case MPISIFT_I32:
-    memcpy(&four, at + 4 * i, sizeof four);
-    return four;
-  default:
-    memcpy(&eight, at + 8 * i, sizeof eight);
-    return eight;
+static void load_labels(const mpisift_values *labels, int64_t first, int64_t step, int n, int64_t *to)
+{
+  switch ((int)labels->type) {
+    LOAD(MPISIFT_U8, uint8_t);
+    LOAD(MPISIFT_U16, uint16_t);
+    LOAD(MPISIFT_I32, int32_t);
+    LOAD(MPISIFT_I64, int64_t);
   }
 }
 
@@ -32,28 +27,37 @@ struct run {
   int64_t labels[MSIFT_ROWS];
 };
 
+/* The labels of the next rows: of many samples of one row, or of one sample. */
+static void begin_run(const struct msift_losses *job, int64_t rows, struct run *run)
+{
+  const int64_t tokens = job->spec.tokens, stride = job->targets.stride;
+  int64_t token = run->first % tokens, most = tokens == 1 ? rows - run->first : tokens - token;
+
+  run->n = most < MSIFT_ROWS ? (int)most : MSIFT_ROWS;
+  load_labels(&job->targets, run->first / tokens * stride + token, tokens == 1 ? stride : 1, run->n, run->labels);
+}
+
 /* The next rows that count, from a row on; none where that row does not. */
 static mpisift_status next_run(const struct msift_losses *job, int64_t rows, bool labelled, struct run *run,
                                struct msift_error *error)
 {
-  int64_t sample = run->first / job->spec.tokens, token = run->first % job->spec.tokens;
+  const int64_t columns = job->columns;
+  int n = 0;
 
-  for (run->n = 0; run->n < MSIFT_ROWS && run->first + run->n < rows; run->n++) {
-    int64_t row = run->first + run->n, label = 0;
-
-    if (labelled)
-      label = label_at(&job->targets, sample * job->targets.stride + token);
-    if (++token == job->spec.tokens) {
-      sample++;
-      token = 0;
-    }
-    if (labelled && job->spec.ignore && label == job->spec.ignore_index)
-      break;
-    if (label < 0 || label >= job->columns)
-      return msift_error_set(error, MPISIFT_ERR_DATA, "the label of row %lld is %lld, outside of [0, %lld)",
-                             (long long)row, (long long)label, (long long)job->columns);
-    run->labels[run->n] = label;
+  if (!labelled) {
+    run->n = rows - run->first < MSIFT_ROWS ? (int)(rows - run->first) : MSIFT_ROWS;
+    return MPISIFT_OK;
   }
+  begin_run(job, rows, run);
+  while (n < run->n && (uint64_t)run->labels[n] < (uint64_t)columns)
+    n++;
+  if (job->spec.ignore)
+    for (int i = 0; i <= n && i < run->n; i++)
+      if (run->labels[i] == job->spec.ignore_index)
+        n = run->n = i;
+  if (n < run->n)
+    return msift_error_set(error, MPISIFT_ERR_DATA, "the label of row %lld is %lld, outside of [0, %lld)",
+                           (long long)(run->first + n), (long long)run->labels[n], (long long)columns);
   return MPISIFT_OK;
 }
 

@@ -7,35 +7,39 @@
 #define VREAL2(real) VREAL_(real)
 #define VREAL VREAL2(REAL)
 
-/* Copy a tile of at most TILE values, less the label, which is the lane that counts to 0, and find the largest. What is
- * missing is −infinity. Returns the vectors. */
-INLINE int OF(take)(const REAL *x, int n, int label, const bool labelled, VREAL *kept, REAL *top)
+/* Copy a tile of at most TILE values and find the largest. What is missing is −infinity. Returns the vectors. */
+INLINE int OF(take)(const REAL *x, int n, VREAL *kept, REAL *top)
 {
-  const VREAL none = OF(set)(-INFINITY);
   VREAL most[4] = {OF(set)(LOWEST), OF(set)(LOWEST), OF(set)(LOWEST), OF(set)(LOWEST)};
-  MASK lane = OF(lanes)() - label;
   int whole = n / LANES, v = 0;
 
   for (; v + 4 <= whole; v += 4)
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) {
-      VREAL now = OF(load)(x + (v + k) * LANES);
-
-      if (labelled)
-        now = OF(select)((MASK)(lane + (v + k) * LANES == 0), none, now);
-      kept[v + k] = now;
-      most[k] = OF(max)(now, most[k]);
+      kept[v + k] = OF(load)(x + (v + k) * LANES);
+      most[k] = OF(max)(kept[v + k], most[k]);
     }
   for (; v * LANES < n; v++) {
-    VREAL now = v < whole ? OF(load)(x + v * LANES) : OF(part)(x + v * LANES, n - v * LANES, -INFINITY);
-
-    if (labelled)
-      now = OF(select)((MASK)(lane + v * LANES == 0), none, now);
-    kept[v] = now;
-    most[0] = OF(max)(now, most[0]);
+    kept[v] = v < whole ? OF(load)(x + v * LANES) : OF(part)(x + v * LANES, n - v * LANES, -INFINITY);
+    most[0] = OF(max)(kept[v], most[0]);
   }
   *top = OF(largest)(OF(max)(OF(max)(most[0], most[1]), OF(max)(most[2], most[3])));
   return v;
+}
+
+/* Take the label out of a tile. If it was the largest, another one is. */
+INLINE void OF(leave_out)(VREAL *kept, int vectors, int label, REAL *top)
+{
+  const VREAL none = OF(set)(-INFINITY), least = OF(set)(LOWEST);
+  VREAL *at = &kept[label / LANES], most[2] = {least, least};
+  REAL value = (*at)[label % LANES];
+
+  *at = OF(select)((MASK)(OF(lanes)() == label % LANES), none, *at);
+  if (!(value >= *top))
+    return;
+  for (int v = 0; v < vectors; v++)
+    most[v % 2] = OF(max)(kept[v], most[v % 2]);
+  *top = OF(largest)(OF(max)(most[0], most[1]));
 }
 
 /* Take a larger top for the sums so far. */
@@ -55,11 +59,14 @@ INLINE void OF(tile)(const REAL *x, int n, int label, const bool more, struct ro
 {
   VREAL kept[TILE / LANES], sum = {0}, squares = {0}, moment = {0};
   REAL top;
-  int vectors = label < 0 ? OF(take)(x, n, 0, false, kept, &top) : OF(take)(x, n, label, true, kept, &top);
+  int vectors = OF(take)(x, n, kept, &top);
 
+  if (label >= 0)
+    OF(leave_out)(kept, vectors, label, &top);
   if ((double)top > r->top[i])
     OF(raise)(r, i, (double)top);
   top = (REAL)r->top[i];
+#pragma GCC unroll 4
   for (int v = 0; v < vectors; v++) {
     VREAL d = kept[v] - top, e = OF(exp)(d);
 
@@ -107,30 +114,39 @@ INLINE void OF(sum_lanes)(const REAL (*kept)[MSIFT_ROWS], int columns, int at, c
   OF(store)(r->top + at, sum);
 }
 
-/* At most LANES rows from `first` on, with a lane each, at lane `at` of all. */
-INLINE void OF(turn)(const struct msift_losses *job, int64_t first, int n, int at, REAL (*kept)[MSIFT_ROWS])
+/* `width` <= LANES values of each of n <= LANES rows, `stride` apart, transposed: a vector for each column. */
+INLINE void OF(turn)(const REAL *x, int64_t stride, int n, int width, VREAL *square)
 {
-  const mpisift_values logits = job->logits;
-  int columns = (int)job->columns;
-  VREAL square[LANES];
-  REAL row[NARROW];
+  for (int i = 0; i < n && width < LANES; i++, x += stride)
+    square[i] = OF(part)(x, width, 0);
+  for (int i = 0; i < n && width == LANES; i++, x += stride)
+    square[i] = OF(load)(x);
+  for (int i = n; i < LANES; i++)
+    square[i] = (VREAL){0};
+  OF(transpose)(square);
+}
 
+/* n <= LANES rows from `first` on, with a lane each, as columns. */
+INLINE void OF(turn_rows)(const struct msift_losses *job, int64_t first, int n, REAL (*kept)[MSIFT_ROWS])
+{
+  const int columns = (int)job->columns;
+  const REAL *x = (const void *)row_of(&job->logits, first);
+  int64_t stride = job->logits.stride;
+  REAL rows[LANES][NARROW];
+  VREAL square[LANES];
+
+  if (job->logits.type == MPISIFT_F16 || job->logits.type == MPISIFT_BF16) {
+    for (int i = 0; i < n; i++)
+      to_floats(job->logits.type, row_of(&job->logits, first + i), columns, (float *)rows[i]);
+    x = rows[0];
+    stride = NARROW;
+  }
   for (int c = 0; c < columns; c += LANES) {
     int width = columns - c < LANES ? columns - c : LANES;
 
-#pragma GCC unroll 16
-    for (int i = 0; i < LANES; i++) {
-      const REAL *x = (const void *)row_of(&logits, first + (i < n ? i : 0));
-
-      if (logits.type != MPISIFT_F32 && logits.type != MPISIFT_F64) {
-        to_floats(logits.type, (const char *)x, columns, (float *)row);
-        x = row;
-      }
-      square[i] = width < LANES ? OF(part)(x + c, width, 0) : OF(load)(x + c);
-    }
-    OF(transpose)(square);
+    OF(turn)(x + c, stride, n, width, square);
     for (int i = 0; i < width; i++)
-      memcpy(&kept[c + i][at], &square[i], sizeof square[i]);
+      memcpy(kept[c + i], &square[i], sizeof square[i]);
   }
 }
 
@@ -141,7 +157,7 @@ static void OF(narrow)(const struct msift_losses *job, int64_t first, int n, con
   int columns = (int)job->columns;
 
   for (int i = 0; i < n; i += LANES)
-    OF(turn)(job, first + i, n - i, i, kept);
+    OF(turn_rows)(job, first + i, n - i < LANES ? n - i : LANES, (REAL(*)[MSIFT_ROWS]) & kept[0][i]);
   for (int i = 0; i < n; i++) {
     r->logit[i] = (double)kept[labels[i]][i];
     kept[labels[i]][i] = -INFINITY;
