@@ -31,12 +31,14 @@ libmpisift_core_la_SOURCES = \
 	src/api/source.h \
 	src/api/stage.c \
 	src/api/stats.c \
+	src/api/tokens.c \
 	src/backend/backend.c \
 	src/backend/backend.h \
 	src/backend/cpu/cpu.c \
 	src/backend/cpu/kernels_list.c \
 	src/backend/cpu/losses.c \
 	src/backend/cpu/losses.h \
+	src/backend/cpu/tokens.c \
 	src/base/clock.h \
 	src/base/convert.c \
 	src/base/convert.h \

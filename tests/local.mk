@@ -45,6 +45,7 @@ unit_tests = \
 	tests/unit/test_policy \
 	tests/unit/test_scale \
 	tests/unit/test_table
+	tests/unit/test_tokens
 mpi_tests = \
 	tests/mpi/test_batches \
 	tests/mpi/test_conversion \

@@ -850,6 +850,27 @@ typedef struct mpisift_loss {
 mpisift_status mpisift_losses(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, int64_t columns,
                               mpisift_values logits, mpisift_values targets, const mpisift_scores *scores);
 
+/** What the tokens of a sample have come to so far; all zero at the start. */
+typedef struct mpisift_token_sum {
+  double losses;  /**< sum of the losses that count */
+  int64_t tokens; /**< their number */
+} mpisift_token_sum;
+
+/** Losses of samples from losses of tokens, such as those of a fused classifier, which leaves no logits to pass to
+ * mpisift_losses(); at once, or from micro-steps that bring some tokens of each sample. Losses are added up one after
+ * the other in double precision, so that it makes no difference how a sequence is cut; of float32 losses it is what
+ * mpisift_losses() gives with the same mpisift_loss.
+ * \param [in]  ctx
+ * \param [in]  loss    tokens (of this call), reduction, ignore and ignore_index count. NULL: one token.
+ * \param [in]  n       Samples. 0 is a no-op.
+ * \param [in]  tokens  [n][tokens] losses of type F32, F64, F16 or BF16. Only read.
+ * \param [in]  labels  [n][tokens] of type U8, U16, I32 or I64, of which those equal to ignore_index do not count,
+ * whatever their loss: labels, or a mask with ignore_index 0. Without `ignore` data may be NULL. \param [in,out] sums
+ * [n], to which the tokens are added. NULL: there is this call only. \param [out] losses  [n], of all tokens so far; 0
+ * where none counts. NULL: there are more to come, and sums is given. \return ERR_ARG. */
+mpisift_status mpisift_token_losses(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, mpisift_values tokens,
+                                    mpisift_values labels, mpisift_token_sum *sums, float *losses);
+
 /** @} */
 
 #ifdef __cplusplus

@@ -5,15 +5,10 @@
 
 static const char call[] = "mpisift_losses";
 
-static bool is_float(mpisift_type type)
-{
-  return type == MPISIFT_F32 || type == MPISIFT_F64 || type == MPISIFT_F16 || type == MPISIFT_BF16;
-}
-
 static mpisift_status check_matrix(const mpisift_values *values, const char *name, int64_t columns,
                                    struct msift_error *error)
 {
-  if (!is_float(values->type) && !msift_is_label_type(values->type))
+  if (!msift_is_float_type(values->type) && !msift_is_label_type(values->type))
     return msift_error_set(error, MPISIFT_ERR_ARG, "%s: %s of type %s are not taken", call, name,
                            mpisift_type_name(values->type));
   if (values->stride != 0 && values->stride < columns)
@@ -33,14 +28,14 @@ static mpisift_status check_shape(const struct msift_losses *job, struct msift_e
   if (tokens < 0 || (tokens > 0 && job->n > INT64_MAX / tokens))
     return msift_error_set(error, MPISIFT_ERR_ARG, "%s: loss.tokens is %lld; it must be 0 or the rows of a sample",
                            call, (long long)tokens);
-  if (!is_float(job->logits.type))
+  if (!msift_is_float_type(job->logits.type))
     return msift_error_set(error, MPISIFT_ERR_ARG, "%s: logits of type %s are not taken", call,
                            mpisift_type_name(job->logits.type));
   MSIFT_TRY(check_matrix(&job->logits, "logits", job->columns, error));
   return check_matrix(&job->targets, "targets",
-                      is_float(job->targets.type) ? job->columns
-                      : tokens > 0                ? tokens
-                                                  : 1,
+                      msift_is_float_type(job->targets.type) ? job->columns
+                      : tokens > 0                           ? tokens
+                                                             : 1,
                       error);
 }
 

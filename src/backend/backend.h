@@ -13,6 +13,15 @@ struct msift_losses {
   mpisift_values logits, targets;
 };
 
+/* The arguments of mpisift_token_losses(), checked, and without defaults that are to be filled in. */
+struct msift_tokens {
+  mpisift_loss spec;
+  int64_t n;
+  mpisift_values tokens, labels;
+  mpisift_token_sum *sums; /* may be NULL */
+  float *losses;           /* may be NULL */
+};
+
 struct msift_backend {
   const char *name;
 
@@ -22,6 +31,9 @@ struct msift_backend {
 
   /* mpisift_losses(). */
   mpisift_status (*losses)(const struct msift_losses *job, const mpisift_scores *scores, struct msift_error *error);
+
+  /* mpisift_token_losses(). */
+  void (*tokens)(const struct msift_tokens *job);
 };
 
 extern const struct msift_backend msift_backend_cpu;
@@ -37,6 +49,11 @@ static inline bool msift_has_softmax(mpisift_loss_kind kind, bool labels)
 {
   return kind == MPISIFT_CROSS_ENTROPY || kind == MPISIFT_NLL || kind == MPISIFT_KL ||
          (kind == MPISIFT_FOCAL && labels);
+}
+
+static inline bool msift_is_float_type(mpisift_type type)
+{
+  return type == MPISIFT_F32 || type == MPISIFT_F64 || type == MPISIFT_F16 || type == MPISIFT_BF16;
 }
 
 static inline bool msift_is_label_type(mpisift_type type)

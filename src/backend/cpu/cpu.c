@@ -6,8 +6,5 @@ static void release(struct msift_memory *memory, void *block)
 }
 
 const struct msift_backend msift_backend_cpu = {
-    "cpu",
-    msift_alloc,
-    release,
-    msift_cpu_losses,
+    "cpu", msift_alloc, release, msift_cpu_losses, msift_cpu_tokens,
 };

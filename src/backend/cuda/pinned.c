@@ -28,8 +28,5 @@ static void release(struct msift_memory *memory, void *block)
 }
 
 const struct msift_backend msift_backend_pinned = {
-    "pinned",
-    allocate,
-    release,
-    msift_cpu_losses,
+    "pinned", allocate, release, msift_cpu_losses, msift_cpu_tokens,
 };
