@@ -23,6 +23,7 @@ libmpisift_core_la_SOURCES = \
 	src/api/losses.c \
 	src/api/next.c \
 	src/api/pool.c \
+	src/api/planned.c \
 	src/api/record.c \
 	src/api/round.c \
 	src/api/rows.c \

@@ -58,6 +58,7 @@ mpi_tests = \
 	tests/mpi/test_hostile \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
+	tests/mpi/test_planned \
 	tests/mpi/test_pool \
 	tests/mpi/test_route \
 	tests/mpi/test_rows \

@@ -343,8 +343,8 @@ typedef struct mpisift_config {
   size_t size; /**< sizeof(mpisift_config) of the caller */
 
   const char *policy; /**< "relative" (default), "top", "absolute", "reducible", "reducible_top", "importance",
-                           "importance_bound", "uncertainty", "random" or "all"; for index plans "stale_relative",
-                           "soft_prune", "hide", "random" or "all"; see doc/policies.md */
+                           "importance_bound", "uncertainty", "random" or "all"; by stale losses, for loaders
+                           and index plans, "stale_relative", "soft_prune" or "hide"; see doc/policies.md */
   double beta;      /**< relative, reducible, uncertainty, stale_relative: p = q^beta with q the percentile; > 0; keeps
                          1/(1+beta). Default 1 */
   double keep;      /**< top, reducible_top, importance, importance_bound, random, hide: share kept; soft_prune:
@@ -354,14 +354,15 @@ typedef struct mpisift_config {
                               Default 0 */
   double move_back; /**< hide: samples whose confidence was below this when trained last are kept; in [0, 1]. Default
                          0.7 */
-  double loss_smoothing; /**< index plans: a sample's loss is smoothed over its reports, s = b s + (1 − b) loss, with b
+  double loss_smoothing; /**< stale losses: a sample's loss is smoothed over its reports, s = b s + (1 − b) loss, with b
                               this; in [0, 1). Default 0: the last loss counts */
-  double loss_difference;    /**< index plans: so many times the change, loss − s of before, is added; in
-                                  [0, loss_smoothing]. Default 0 */
-  int64_t refresh_every;     /**< index plans: score samples that are left out in every k-th epoch. Default 0: never */
-  double refresh_share;      /**< of these, this share; in [0, 1]. Default 1 */
-  int64_t step_budget;       /**< index plans: the run ends after so many steps, if not sooner. Default 0: no budget */
-  mpisift_schedule schedule; /**< of beta or keep over the run. Default constant */
+  double loss_difference; /**< stale losses: so many times the change, loss − s of before, is added; in
+                               [0, loss_smoothing]. Default 0 */
+  int64_t refresh_every;  /**< stale losses: score samples that are left out in every k-th epoch. Default 0: never */
+  double refresh_share;   /**< of these, this share; in [0, 1]. Default 1 */
+  int64_t step_budget; /**< stale losses and index plans: the run ends after so many steps, if not sooner. Default 0: no
+                          budget */
+  mpisift_schedule schedule;   /**< of beta or keep over the run. Default constant */
   const char *reference_field; /**< reducible: the scalar field, float32 or float64, that holds each sample's reference
                                     loss. Default "reference_loss" */
   int64_t loss_history_length; /**< candidates of all ranks, scored last, in the loss history; places of rejected ones
@@ -465,7 +466,8 @@ typedef int (*mpisift_score_fn)(void *user, const mpisift_batch *candidates, con
  * \param [in]  ctx
  * \param [in]  config  Copied. Equal on all ranks, else ERR_ARG names the field.
  * \param [in]  source  Copied; what it points to (but `fields`) must live as long as the loader.
- * \param [in]  score   May be NULL for policies that do not score ("random", "all").
+ * \param [in]  score   May be NULL for policies that do not score ("random", "all", and those by stale losses if
+ *                      nothing is refreshed).
  * \param [in]  user    Passed to \a score.
  * \param [out] loader  NULL on error. Released with mpisift_loader_destroy().
  * \return ERR_ARG, ERR_DATA (fewer samples than one global batch), ERR_MEMORY, ERR_DEVICE, ERR_MPI.
@@ -474,6 +476,9 @@ mpisift_status mpisift_loader_create(mpisift_ctx *ctx, const mpisift_config *con
                                      mpisift_score_fn score, void *user, mpisift_loader **loader);
 
 /** The next batch. Collective: all ranks get their full quota, or the same end of epoch, or the same error.
+ *
+ * Policies by stale losses plan an epoch in its first call (see mpisift_loader_epoch()), and read only what it accepts;
+ * losses of what is trained are to be reported. pipeline_depth has no effect on them.
  *
  * After an error nothing is lost: the failed round was not committed and the call may be repeated. At pipeline depth 1
  * an error of a round is returned by the call after the one that scored it, on all ranks.
@@ -503,6 +508,12 @@ void mpisift_loader_progress(mpisift_loader *loader);
 mpisift_status mpisift_loader_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                                      const float *losses);
 
+/** As mpisift_loader_report(), with more than losses: `confidence` for policy "hide", 0 where the prediction is wrong.
+ * Others are not used, and may be NULL. Policies by stale losses take each row once, and in a replica that of
+ * mpisift_team::loss_rank. */
+mpisift_status mpisift_loader_report_scores(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
+                                            const mpisift_scores *scores);
+
 /** A micro-batch: rows [first, first + n) of a batch, without a copy. Clipped to the batch's rows. Not collective. */
 mpisift_batch mpisift_batch_slice(const mpisift_batch *batch, int64_t first, int64_t n);
 
@@ -527,18 +538,20 @@ typedef struct mpisift_stats {
   int64_t scored;     /**< of these, scored */
   int64_t accepted;
   int64_t sifted_out;
-  int64_t rejected;    /**< bad losses */
-  int64_t outliers;    /**< not accepted because of outlier_share */
-  int64_t trained;     /**< samples delivered in batches */
-  int64_t dropped;     /**< by MPISIFT_DROP */
-  int64_t carried_in;  /**< waiting when the scope began */
-  int64_t carried_out; /**< waiting when the scope ended, for later epochs */
-  int64_t pooled;      /**< accepted and waiting now */
-  int64_t moved;       /**< samples that changed rank */
-  int64_t moved_bytes; /**< bytes of these, as they travel; with padded fields known at the end of each epoch */
-  int64_t refits;      /**< times the bins of the history were fitted to the losses */
-  uint64_t id_hash;    /**< sum modulo 2^64 of the hashes of the ids of all candidates of the run, as of the last epoch
-                            that ended; that of all outcomes is the same, which is checked at each such end */
+  int64_t rejected;      /**< bad losses */
+  int64_t outliers;      /**< not accepted because of outlier_share */
+  int64_t trained;       /**< samples delivered in batches */
+  int64_t dropped;       /**< by MPISIFT_DROP */
+  int64_t carried_in;    /**< waiting when the scope began */
+  int64_t carried_out;   /**< waiting when the scope ended, for later epochs */
+  int64_t pooled;        /**< accepted and waiting now */
+  int64_t moved;         /**< samples that changed rank */
+  int64_t moved_bytes;   /**< bytes of these, as they travel; with padded fields known at the end of each epoch */
+  int64_t unread_bytes;  /**< of samples that were left out without being read: by policies that go by stale losses */
+  int64_t unread_blocks; /**< blocks of the source of which an epoch had no sample */
+  int64_t refits;        /**< times the bins of the history were fitted to the losses */
+  uint64_t id_hash; /**< sum modulo 2^64 of the hashes of the ids of all candidates of the run, as of the last epoch
+                         that ended; that of all outcomes is the same, which is checked at each such end */
   double threshold_loss[3]; /**< loss, or what else the policy goes by, at which its probability reaches 0.1, 0.5, 0.9,
                                  modifiers aside, by the current history; NaN until the history is full or where no
                                  loss reaches it */
@@ -767,6 +780,11 @@ mpisift_status mpisift_indices_report(mpisift_indices *indices, int64_t serial, 
  * of the training step, that its peers make, until at most the second call of mpisift_indices_next(), or another
  * collective call before that, returns ERR_USER with \a message on all ranks. */
 mpisift_status mpisift_indices_fail(mpisift_indices *indices, const char *message);
+
+/** What is known of the epoch of a loader whose policy goes by stale losses, which plans its epochs as above and reads
+ * only what is accepted. Not collective. ERR_STATE where there is no plan: before the first call of
+ * mpisift_loader_next(), or with another policy; ERR_ARG. */
+mpisift_status mpisift_loader_epoch(const mpisift_loader *loader, mpisift_index_epoch *epoch);
 
 /** Share of the run that is done, in [0, 1], for learning-rate schedules: of mpisift_config::step_budget if there is
  * one, else (epochs ended + share of this one's steps) / epochs. 0 for endless runs. Not collective. */

@@ -166,10 +166,9 @@ static mpisift_status check_use(const struct msift_policy *policy, enum msift_us
                            "config.policy: %s scores candidates; index plans take stale_relative, soft_prune, hide, "
                            "random and all",
                            policy->name);
-  if (use != MSIFT_USE_INDICES && msift_policy_stale(policy))
+  if (use == MSIFT_USE_SIFTER && msift_policy_stale(policy))
     return msift_error_set(error, MPISIFT_ERR_ARG,
-                           "config.policy: %s goes by the losses of samples trained before, which only index plans "
-                           "keep",
+                           "config.policy: %s goes by the losses of samples trained before, which sifters do not keep",
                            policy->name);
   return MPISIFT_OK;
 }
@@ -178,11 +177,12 @@ static mpisift_status check_use(const struct msift_policy *policy, enum msift_us
 static mpisift_status check_planned(const mpisift_config *c, struct msift_error *error)
 {
   if (c->sift_every != 1)
-    return msift_error_set(error, MPISIFT_ERR_ARG, "config.sift_every is %lld; an index plan sifts whole epochs",
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "config.sift_every is %lld; what goes by stale losses sifts whole epochs",
                            (long long)c->sift_every);
   if (c->class_floor > 0)
-    return msift_error_set(error, MPISIFT_ERR_ARG, "config.class_floor is %g; an index plan knows no classes",
-                           c->class_floor);
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "config.class_floor is %g; what goes by stale losses knows no classes", c->class_floor);
   return MPISIFT_OK;
 }
 
@@ -232,7 +232,7 @@ mpisift_status msift_config_check(const mpisift_config *c, enum msift_use use, s
   MSIFT_TRY(check_numbers(c, error));
   MSIFT_TRY(check_modifiers(c, error));
   MSIFT_TRY(check_policy(c, use, error));
-  if (use == MSIFT_USE_INDICES)
+  if (use == MSIFT_USE_INDICES || msift_policy_stale(msift_policy_find(c->policy, error)))
     MSIFT_TRY(check_planned(c, error));
   return check_end(c, use, error);
 }

@@ -8,7 +8,20 @@
 #include "core/schedule.h"
 
 /* Sums over all ranks. Probabilities count in units of 2^-24. */
-enum { ACCEPTED, OUTLIERS, UNKNOWN, SIFTED, CHANCES, JUDGED, JUDGED_CHANCES, REFRESHED, BLOCKS, HASH, N_SUMS };
+enum {
+  ACCEPTED,
+  OUTLIERS,
+  UNKNOWN,
+  SIFTED,
+  CHANCES,
+  JUDGED,
+  JUDGED_CHANCES,
+  REFRESHED,
+  BLOCKS,
+  HASH,
+  ALL_HASH,
+  N_SUMS
+};
 
 /* A plan in the making. */
 struct draft {
@@ -132,6 +145,7 @@ static void choose(struct draft *d, int64_t *last_block)
     uint64_t threshold = judge(d, id, p.at, &p.weight);
 
     p.loss = msift_table_at(&x->table, id)->loss;
+    d->sums[ALL_HASH] += msift_mix((uint64_t)id + 1);
     p.probability = msift_probability(threshold);
     if (msift_accept_by(d->accept, id, threshold)) {
       pick(&d->train.picks, &p);
@@ -180,6 +194,7 @@ static mpisift_status finish_choice(struct draft *d)
 
   MSIFT_TRY(sum(x, d->sums, N_SUMS));
   now->candidates = x->n;
+  x->id_hash = s[ALL_HASH];
   now->accepted = (int64_t)s[ACCEPTED];
   now->outliers = (int64_t)s[OUTLIERS];
   now->sifted_out = now->candidates - now->accepted - now->outliers;

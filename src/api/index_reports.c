@@ -137,9 +137,8 @@ static const struct msift_index_ticket *find_ticket(const mpisift_indices *x, in
 {
   if (serial >= first_open(x, x->serial - 1) && serial < x->serial)
     return &x->tickets[serial - x->oldest];
-  msift_error_set(&x->ctx->error, MPISIFT_ERR_ARG,
-                  "mpisift_indices_report: batch %lld is not among the open ones, %lld to %lld", (long long)serial,
-                  (long long)first_open(x, x->serial - 1), (long long)x->serial - 1);
+  msift_error_set(&x->ctx->error, MPISIFT_ERR_ARG, "report: batch %lld is not among the open ones, %lld to %lld",
+                  (long long)serial, (long long)first_open(x, x->serial - 1), (long long)x->serial - 1);
   return NULL;
 }
 
@@ -150,32 +149,39 @@ static mpisift_status check_rows(const mpisift_indices *x, const struct msift_in
 
   if (first < 0 || n < 0 || first > t->rows || n > t->rows - first || stride < 1 || (n > 0 && losses == NULL))
     return msift_error_set(error, MPISIFT_ERR_ARG,
-                           "mpisift_indices_report: rows %lld to %lld of a batch of %lld with stride %lld, or losses "
+                           "report: rows %lld to %lld of a batch of %lld with stride %lld, or losses "
                            "are NULL",
                            (long long)first, (long long)(first + n), (long long)t->rows, (long long)stride);
   for (int64_t row = first; row < first + n && row < t->valid; row++)
     if (x->receipts[t->receipt + row].reported)
-      return msift_error_set(error, MPISIFT_ERR_ARG, "mpisift_indices_report: row %lld has been reported already",
-                             (long long)row);
+      return msift_error_set(error, MPISIFT_ERR_ARG, "report: row %lld has been reported already", (long long)row);
+  return MPISIFT_OK;
+}
+
+mpisift_status msift_indices_report(mpisift_indices *x, int64_t serial, int64_t first, int64_t n, const float *losses,
+                                    const float *confidences, int64_t stride)
+{
+  const struct msift_index_ticket *t = find_ticket(x, serial);
+
+  if (t == NULL)
+    return x->ctx->error.status;
+  MSIFT_TRY(check_rows(x, t, first, n, losses, stride));
+  for (int64_t row = first; row < first + n && row < t->valid; row++) {
+    struct msift_receipt *receipt = &x->receipts[t->receipt + row];
+
+    receipt->reported = true;
+    receipt->report.loss = losses[(row - first) * stride];
+    receipt->report.confidence = confidences == NULL ? NAN : confidences[(row - first) * stride];
+  }
   return MPISIFT_OK;
 }
 
 mpisift_status mpisift_indices_report(mpisift_indices *x, int64_t serial, int64_t first, int64_t n, const float *losses,
                                       const float *confidences, int64_t stride)
 {
-  const struct msift_index_ticket *t;
-
   if (x == NULL)
     return MPISIFT_ERR_ARG;
   MSIFT_TRY(msift_enter(x->ctx, "mpisift_indices_report"));
-  t = find_ticket(x, serial);
-  if (t != NULL && check_rows(x, t, first, n, losses, stride) == MPISIFT_OK)
-    for (int64_t row = first; row < first + n && row < t->valid; row++) {
-      struct msift_receipt *receipt = &x->receipts[t->receipt + row];
-
-      receipt->reported = true;
-      receipt->report.loss = losses[(row - first) * stride];
-      receipt->report.confidence = confidences == NULL ? NAN : confidences[(row - first) * stride];
-    }
+  msift_indices_report(x, serial, first, n, losses, confidences, stride);
   return msift_leave(x->ctx);
 }

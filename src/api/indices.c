@@ -37,7 +37,7 @@ static mpisift_status allocate(mpisift_indices *x, struct msift_error *error)
   return MPISIFT_OK;
 }
 
-static void release(mpisift_indices **indices)
+void msift_indices_free(mpisift_indices **indices)
 {
   mpisift_indices *x = *indices;
   struct msift_memory *memory = &x->ctx->memory;
@@ -79,8 +79,8 @@ static mpisift_status compare(const mpisift_indices *x, struct msift_error *erro
 }
 
 /* Every step ends in an agreement. */
-static mpisift_status create(mpisift_ctx *ctx, const mpisift_config *config, int64_t n, int64_t block,
-                             mpisift_indices **indices)
+mpisift_status msift_indices_make(mpisift_ctx *ctx, const mpisift_config *config, int64_t n, int64_t block,
+                                  mpisift_indices **indices)
 {
   struct msift_error *error = &ctx->error;
   mpisift_indices *x = NULL;
@@ -98,12 +98,10 @@ static mpisift_status create(mpisift_ctx *ctx, const mpisift_config *config, int
     allocate(x, error);
     msift_team_agree(&ctx->team, error);
   }
-  if (error->status == MPISIFT_OK) {
-    ctx->children++;
+  if (error->status == MPISIFT_OK)
     *indices = x;
-  } else if (x != NULL) {
-    release(&x);
-  }
+  else if (x != NULL)
+    msift_indices_free(&x);
   return error->status;
 }
 
@@ -115,12 +113,13 @@ mpisift_status mpisift_indices_create(mpisift_ctx *ctx, const mpisift_config *co
   if (ctx == NULL)
     return MPISIFT_ERR_ARG;
   MSIFT_TRY(msift_enter(ctx, "mpisift_indices_create"));
-  create(ctx, config, n, block, indices);
+  if (msift_indices_make(ctx, config, n, block, indices) == MPISIFT_OK)
+    ctx->children++;
   return msift_leave(ctx);
 }
 
 /* Agree on the outcome so far, and on what this rank has been told to tell. */
-static mpisift_status agree(mpisift_indices *x)
+mpisift_status msift_indices_agree(mpisift_indices *x)
 {
   struct msift_error *error = &x->ctx->error;
 
@@ -138,7 +137,7 @@ static mpisift_status end_vote(mpisift_indices *x)
   if (!x->vote.pending)
     return MPISIFT_OK;
   MSIFT_TRY(msift_vote_end(&x->vote, error));
-  return x->vote.failed == 0 ? MPISIFT_OK : agree(x);
+  return x->vote.failed == 0 ? MPISIFT_OK : msift_indices_agree(x);
 }
 
 static mpisift_status begin_vote(mpisift_indices *x)
@@ -161,13 +160,13 @@ static mpisift_status check_begin(const mpisift_indices *x, int64_t n, struct ms
   return MPISIFT_OK;
 }
 
-static mpisift_status begin_epoch(mpisift_indices *x, int64_t n)
+mpisift_status msift_indices_begin(mpisift_indices *x, int64_t n)
 {
   mpisift_index_epoch now = {.epoch = x->epoch, .carried_in = x->now.carried_out};
 
   MSIFT_TRY(end_vote(x));
   check_begin(x, n, &x->ctx->error);
-  MSIFT_TRY(agree(x));
+  MSIFT_TRY(msift_indices_agree(x));
   MSIFT_TRY(msift_receipts_settle(x, &x->settled));
   now.reported = x->settled.reported;
   now.bad = x->settled.bad;
@@ -185,13 +184,12 @@ mpisift_status mpisift_indices_begin_epoch(mpisift_indices *x, int64_t n, mpisif
   if (x == NULL)
     return MPISIFT_ERR_ARG;
   MSIFT_TRY(msift_enter(x->ctx, "mpisift_indices_begin_epoch"));
-  if (begin_epoch(x, n) == MPISIFT_OK && epoch != NULL)
+  if (msift_indices_begin(x, n) == MPISIFT_OK && epoch != NULL)
     *epoch = x->now;
   return msift_leave(x->ctx);
 }
 
-/* Batch k of some rows, and its ticket. */
-static void give(mpisift_indices *x, const struct msift_rows_of *rows, int64_t k, mpisift_batch *batch)
+mpisift_batch msift_indices_batch(const mpisift_indices *x, const struct msift_rows_of *rows, int64_t k)
 {
   int64_t replica = x->ctx->team.rank, begin = msift_rows_before(x, rows, k, replica);
   mpisift_batch b = {.valid = msift_rows_before(x, rows, k + 1, replica) - begin,
@@ -206,8 +204,21 @@ static void give(mpisift_indices *x, const struct msift_rows_of *rows, int64_t k
                      .weights = rows->weights + begin};
 
   b.n = b.valid + (k == rows->steps - 1 ? rows->padding : 0);
-  msift_receipts_add(x, &b);
+  return b;
+}
+
+void msift_indices_give(mpisift_indices *x, const mpisift_batch *batch)
+{
+  msift_receipts_add(x, batch);
   x->serial++;
+}
+
+/* Batch k of some rows, and its ticket. */
+static void give(mpisift_indices *x, const struct msift_rows_of *rows, int64_t k, mpisift_batch *batch)
+{
+  mpisift_batch b = msift_indices_batch(x, rows, k);
+
+  msift_indices_give(x, &b);
   if (batch != NULL)
     *batch = b;
 }
@@ -221,9 +232,9 @@ static mpisift_status check_batch(mpisift_indices *x, const mpisift_batch *batch
   return msift_error_set(&x->ctx->error, MPISIFT_ERR_ARG, "%s: batch is NULL", call);
 }
 
-static mpisift_status end_epoch(mpisift_indices *x)
+mpisift_status msift_indices_end(mpisift_indices *x)
 {
-  MSIFT_TRY(agree(x));
+  MSIFT_TRY(msift_indices_agree(x));
   x->in_epoch = false;
   x->epoch++;
   x->over = x->epoch == x->config.epochs || (x->config.step_budget > 0 && x->steps >= x->config.step_budget);
@@ -238,7 +249,7 @@ static mpisift_status next(mpisift_indices *x, mpisift_batch *batch)
   if (!x->in_epoch)
     return msift_error_set(&x->ctx->error, MPISIFT_ERR_STATE, "no epoch has begun: call mpisift_indices_begin_epoch");
   if (x->step == x->now.steps)
-    return end_epoch(x);
+    return msift_indices_end(x);
   status = check_batch(x, batch, "mpisift_indices_next");
   give(x, &x->train, x->step++, batch);
   x->steps++;
@@ -254,7 +265,7 @@ static mpisift_status refresh(mpisift_indices *x, mpisift_batch *batch)
   if (!x->planned)
     return msift_error_set(&x->ctx->error, MPISIFT_ERR_STATE, "no epoch has begun: call mpisift_indices_begin_epoch");
   if (x->scoring == x->now.refresh_steps) {
-    MSIFT_TRY(agree(x));
+    MSIFT_TRY(msift_indices_agree(x));
     return MPISIFT_END_OF_EPOCH;
   }
   status = check_batch(x, batch, "mpisift_indices_refresh");
@@ -358,7 +369,7 @@ static mpisift_status ahead(mpisift_indices *x, int64_t first, int64_t steps, in
 
   MSIFT_TRY(end_vote(x));
   check_ahead(x, first, steps, ids, &x->ctx->error);
-  MSIFT_TRY(agree(x));
+  MSIFT_TRY(msift_indices_agree(x));
   a.begin = x->step + (first < left ? first : left);
   a.end = x->now.steps - a.begin < steps ? x->now.steps : a.begin + steps;
   if (gather(x, &a) == MPISIFT_OK) {
@@ -413,7 +424,7 @@ mpisift_status mpisift_indices_destroy(mpisift_indices **indices)
   ctx->poisoned = poisoned;
   if (!poisoned && x->vote.pending)
     msift_vote_end(&x->vote, &ctx->error);
-  release(indices);
+  msift_indices_free(indices);
   ctx->children--;
   return msift_leave(ctx);
 }

@@ -34,7 +34,8 @@ struct mpisift_indices {
   mpisift_config config;
   const struct msift_policy *policy;
   int64_t n, block, lanes, global_batch;
-  bool hides; /* the policy is "hide" */
+  bool hides;       /* the policy is "hide" */
+  uint64_t id_hash; /* the sum of hashes of all ids */
 
   /* Global state, equal on all ranks. */
   int64_t epoch;         /* being trained, or to begin next */
@@ -59,6 +60,20 @@ struct mpisift_indices {
   struct msift_vote vote;
   struct msift_error failure; /* to be told in the next vote or agreement */
 };
+
+/* indices.c: what the public functions do, and loaders with it; ctx->error has the outcome. Create, and plan the next
+ * epoch; collective. Agree on errors so far, and on what this rank is to tell: collective. The next batch, k of some
+ * rows; give it out; end the epoch, which is collective. Take reports; not collective. */
+mpisift_status msift_indices_make(mpisift_ctx *ctx, const mpisift_config *config, int64_t n, int64_t block,
+                                  mpisift_indices **indices);
+void msift_indices_free(mpisift_indices **indices);
+mpisift_status msift_indices_begin(mpisift_indices *indices, int64_t n);
+mpisift_status msift_indices_agree(mpisift_indices *indices);
+mpisift_batch msift_indices_batch(const mpisift_indices *indices, const struct msift_rows_of *rows, int64_t k);
+void msift_indices_give(mpisift_indices *indices, const mpisift_batch *batch);
+mpisift_status msift_indices_end(mpisift_indices *indices);
+mpisift_status msift_indices_report(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
+                                    const float *losses, const float *confidences, int64_t stride);
 
 /* index_reports.c: make room for what the next epoch gives out; note a batch that is given out; take the reports of
  * closed batches to the table, and count them. The last is collective; where it has been done, it does nothing. */

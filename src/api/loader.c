@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/hash.h"
+#include "api/indices.h"
 #include "api/source.h"
 
 static mpisift_status check_arguments(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
@@ -18,6 +19,12 @@ static mpisift_status check_arguments(mpisift_ctx *ctx, const mpisift_config *co
   policy = msift_policy_find(config->policy, error);
   if (msift_policy_scored(policy) && score == NULL)
     return msift_error_set(error, MPISIFT_ERR_ARG, "policy %s needs a score callback", policy->name);
+  if (msift_policy_stale(policy) && config->refresh_every > 0 && score == NULL)
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.refresh_every needs a score callback");
+  if (msift_policy_stale(policy) && source->n < 0)
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "policy %s needs a source with ids to find its losses again; this one is a stream",
+                           policy->name);
   return MPISIFT_OK;
 }
 
@@ -201,6 +208,8 @@ static void release(mpisift_loader **loader)
   mpisift_loader *l = *loader;
   struct msift_memory *memory = &l->ctx->memory;
 
+  if (l->indices != NULL)
+    msift_indices_free(&l->indices);
   msift_exchange_close(&l->exchange, memory);
   msift_stage_destroy(l);
   msift_ring_destroy(&l->pool.owners, memory);
@@ -290,6 +299,19 @@ mpisift_status msift_loader_make(mpisift_ctx *ctx, const struct msift_blueprint 
   return error->status;
 }
 
+/* Of a policy that goes by stale losses. */
+static void plan_epochs(mpisift_loader **loader)
+{
+  mpisift_ctx *ctx = (*loader)->ctx;
+
+  if (msift_policy_stale((*loader)->policy) && msift_planned_make(*loader) != MPISIFT_OK) {
+    release(loader);
+    ctx->children--;
+    return;
+  }
+  warn_of_uneven_lanes(*loader);
+}
+
 mpisift_status mpisift_loader_create(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
                                      mpisift_score_fn score, void *user, mpisift_loader **loader)
 {
@@ -303,7 +325,7 @@ mpisift_status mpisift_loader_create(mpisift_ctx *ctx, const mpisift_config *con
   if (check_arguments(ctx, config, source, score, loader) == MPISIFT_OK)
     blueprint = (struct msift_blueprint){.config = *config, .source = *source, .score = score, .user = user};
   if (msift_loader_make(ctx, ctx->error.status == MPISIFT_OK ? &blueprint : NULL, loader) == MPISIFT_OK)
-    warn_of_uneven_lanes(*loader);
+    plan_epochs(loader);
   return msift_leave(ctx);
 }
 

@@ -77,7 +77,7 @@ enum msift_time { MSIFT_READ, MSIFT_SCORE, MSIFT_DECIDE, MSIFT_EXCHANGE, MSIFT_W
 /* Counters that only grow. */
 struct msift_tally {
   int64_t steps, rounds, candidates, scored, accepted, rejected, outliers, trained, dropped, moved, moved_bytes, refits,
-      pooled;
+      pooled, unread_bytes, unread_blocks;
   int64_t reported;
   double report_sum;
   double seconds[MSIFT_N_TIMES];
@@ -110,6 +110,8 @@ struct mpisift_loader {
   bool padded[MPISIFT_MAX_FIELDS]; /* fields whose records have lengths */
   int n_padded;
   int reference; /* field of the reference losses; −1: none */
+
+  mpisift_indices *indices; /* the plan of epochs, of a policy by stale losses; NULL: rounds choose */
 
   /* A sifter's. */
   bool pushed, positioned;              /* it is one; its candidates' positions are the user's */
@@ -237,6 +239,17 @@ mpisift_status msift_tell_failure(mpisift_loader *loader);
 mpisift_status msift_batch_begin(mpisift_loader *loader, int64_t n);
 mpisift_status msift_batch_wait(mpisift_loader *loader);
 mpisift_status msift_batch_end(mpisift_loader *loader, mpisift_batch *batch);
+
+/* planned.c: a loader whose epochs are planned, with the batches of an index plan, read. Create the plan; a call of
+ * next, with this rank's failure in loader->failure; a report; release. */
+mpisift_status msift_planned_make(mpisift_loader *loader);
+mpisift_status msift_planned_next(mpisift_loader *loader, mpisift_batch *batch);
+/* Returns the rows of samples in the batch; −1 with an error. */
+int64_t msift_planned_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n, const float *losses,
+                             const float *confidences);
+
+/* stage.c: note that a callback returned non-zero. */
+void msift_callback_failed(mpisift_loader *loader, const char *what, int code);
 
 /* sifter.c: what is inside a sifter. */
 mpisift_loader *msift_sifter_loader(mpisift_sifter *sifter);

@@ -107,6 +107,8 @@ static mpisift_status next(mpisift_loader *l, mpisift_batch *batch)
 {
   mpisift_status status;
 
+  if (l->indices != NULL)
+    return msift_planned_next(l, batch);
   MSIFT_TRY(enter_epoch(l));
   if (l->round_pending)
     MSIFT_TRY(msift_round_end(l));

@@ -17,7 +17,7 @@ static mpisift_status reserve_scores(mpisift_loader *l, int64_t rows, struct msi
 
   if (l->policy->measure == MSIFT_MEASURE_BOUND)
     MSIFT_TRY(msift_resize(memory, error, &more->bound, rows, sizeof *more->bound));
-  if (l->policy->measure == MSIFT_MEASURE_UNCERTAINTY)
+  if (l->policy->measure == MSIFT_MEASURE_UNCERTAINTY || msift_policy_stale(l->policy))
     MSIFT_TRY(msift_resize(memory, error, &more->confidence, rows, sizeof *more->confidence));
   if (l->config.groups > 0)
     MSIFT_TRY(msift_resize(memory, error, &more->group, rows, sizeof *more->group));
@@ -52,7 +52,7 @@ static mpisift_status reserve_rows(mpisift_loader *l, int64_t rows, struct msift
 /* Rows behind the candidates that stay free for padding: a rank that fails still takes part in scoring, on these. */
 static int64_t spare_rows(const mpisift_loader *l)
 {
-  return msift_policy_scored(l->policy) ? l->score_rows : 0;
+  return msift_policy_measures(l->policy) ? l->score_rows : 0;
 }
 
 /* Room for all that a commit of this round may bring, so that the commit cannot fail. */
@@ -98,7 +98,7 @@ void msift_stage_destroy(mpisift_loader *l)
 }
 
 /* A callback returned non-zero: its own explanation is the better text. */
-static void callback_failed(mpisift_loader *l, const char *what, int code)
+void msift_callback_failed(mpisift_loader *l, const char *what, int code)
 {
   const struct msift_error *cause = &l->ctx->cause;
 
@@ -130,7 +130,7 @@ static void read_indexed(mpisift_loader *l, void *const *dst)
     s->ids[i] = msift_order_id(&l->order, s->positions[i]);
   code = n > 0 ? l->source.read(l->source.user, n, s->ids + s->filled, dst) : 0;
   if (code != 0)
-    callback_failed(l, "reading", code);
+    msift_callback_failed(l, "reading", code);
   else
     s->filled = s->share;
 }
@@ -153,7 +153,7 @@ static void read_stream(mpisift_loader *l, void *const *dst)
   if (!l->stream_begun && l->source.begin_epoch != NULL)
     code = l->source.begin_epoch(l->source.user, l->epoch);
   if (code != 0) {
-    callback_failed(l, "beginning the stream's epoch", code);
+    msift_callback_failed(l, "beginning the stream's epoch", code);
     return;
   }
   l->stream_begun = true;
@@ -161,7 +161,7 @@ static void read_stream(mpisift_loader *l, void *const *dst)
     return;
   code = l->source.pull(l->source.user, want, &got, s->ids + s->filled, dst);
   if (code != 0)
-    callback_failed(l, "pulling from the stream", code);
+    msift_callback_failed(l, "pulling from the stream", code);
   else if (got < 0 || got > want)
     msift_error_set(&l->failure, MPISIFT_ERR_CALLBACK, "pull gave %lld samples where up to %lld were wanted",
                     (long long)got, (long long)want);
@@ -241,7 +241,7 @@ static void call_score(mpisift_loader *l, int64_t first)
   msift_error_clear(&l->ctx->cause);
   code = l->score(l->user, &candidates, &scores);
   if (code != 0)
-    callback_failed(l, "the score callback", code);
+    msift_callback_failed(l, "the score callback", code);
 }
 
 /* Give the replica's other ranks the leader's candidates. */

@@ -19,30 +19,52 @@ static mpisift_status check_ticket(mpisift_loader *l, int64_t serial, int64_t fi
   return MPISIFT_OK;
 }
 
+/* Rows of samples that a report may name; −1: it is refused. */
+static int64_t take_report(mpisift_loader *l, int64_t serial, int64_t first, int64_t n, const float *losses,
+                           const float *confidences)
+{
+  if (l->indices != NULL)
+    return msift_planned_report(l, serial, first, n, losses, confidences);
+  if (check_ticket(l, serial, first, n, losses) != MPISIFT_OK)
+    return -1;
+  return l->tickets[serial % (l->config.report_lag + 1)].valid;
+}
+
+static mpisift_status report(mpisift_loader *l, int64_t serial, int64_t first, int64_t n, const float *losses,
+                             const float *confidences)
+{
+  int64_t valid;
+
+  MSIFT_TRY(msift_enter(l->ctx, "mpisift_loader_report"));
+  valid = take_report(l, serial, first, n, losses, confidences);
+  for (int64_t i = 0; i < n && first + i < valid; i++)
+    if (isfinite(losses[i])) {
+      l->report_sum += llrint(fmax(-MSIFT_REPORT_MOST, fmin(MSIFT_REPORT_MOST, (double)losses[i])) * MSIFT_REPORT_ONE);
+      l->reported++;
+    }
+  return msift_leave(l->ctx);
+}
+
 mpisift_status mpisift_loader_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                                      const float *losses)
 {
-  mpisift_loader *l = loader;
-  int64_t valid;
+  return loader == NULL ? MPISIFT_ERR_ARG : report(loader, serial, first, n, losses, NULL);
+}
 
-  if (l == NULL)
+mpisift_status mpisift_loader_report_scores(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
+                                            const mpisift_scores *scores)
+{
+  if (loader == NULL || scores == NULL)
     return MPISIFT_ERR_ARG;
-  MSIFT_TRY(msift_enter(l->ctx, "mpisift_loader_report"));
-  if (check_ticket(l, serial, first, n, losses) == MPISIFT_OK) {
-    valid = l->tickets[serial % (l->config.report_lag + 1)].valid;
-    for (int64_t i = 0; i < n && first + i < valid; i++)
-      if (isfinite(losses[i])) {
-        l->report_sum +=
-            llrint(fmax(-MSIFT_REPORT_MOST, fmin(MSIFT_REPORT_MOST, (double)losses[i])) * MSIFT_REPORT_ONE);
-        l->reported++;
-      }
-  }
-  return msift_leave(l->ctx);
+  return report(loader, serial, first, n, scores->loss, scores->confidence);
 }
 
 double mpisift_loader_fraction(const mpisift_loader *loader)
 {
   double epochs = (double)loader->config.epochs, part = 0;
+
+  if (loader->indices != NULL)
+    return mpisift_indices_fraction(loader->indices);
 
   if (epochs <= 0)
     return 0;
@@ -98,6 +120,8 @@ mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope s
       .moved = b.moved - a.moved,
       .moved_bytes = b.moved_bytes - a.moved_bytes,
       .refits = b.refits - a.refits,
+      .unread_bytes = b.unread_bytes - a.unread_bytes,
+      .unread_blocks = b.unread_blocks - a.unread_blocks,
       .id_hash = loader->id_hash,
       .trained_loss = b.reported > a.reported ? (b.report_sum - a.report_sum) / (double)(b.reported - a.reported) : NAN,
       .read_s = b.seconds[MSIFT_READ] - a.seconds[MSIFT_READ],

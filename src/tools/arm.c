@@ -1,6 +1,7 @@
 #include "tools/arm.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "tools/tool.h"
 
@@ -39,6 +40,7 @@ static void configure_sifting(const trainer *run, mpisift_config *config)
   config->sift_delay = options->sift_delay;
   config->full_data_tail = options->full_tail;
   config->coverage_epochs = options->coverage;
+  config->refresh_every = options->refresh;
   config->outlier_share = options->outliers;
   config->class_floor = options->class_floor;
   config->groups = options->class_floor > 0 ? run->data->classes : 0;
@@ -65,6 +67,14 @@ static void configure(const trainer *run, const arm_plan *plan, mpisift_config *
   config->seed = plan->seed;
 }
 
+/* The probability of the right class: where it is the largest it is the model's confidence, and else below any line
+ * that a confidence should reach. */
+static void confidences_of(int64_t n, const float *losses, float *confidences)
+{
+  for (int64_t i = 0; i < n; i++)
+    confidences[i] = expf(-losses[i]);
+}
+
 static int score(void *user, const mpisift_batch *candidates, const mpisift_scores *scores)
 {
   trainer *run = user;
@@ -75,8 +85,11 @@ static int score(void *user, const mpisift_batch *candidates, const mpisift_scor
     return 1;
   }
   const float *logits = mlp_forward(&run->net, (int)n, data->x);
-  return mpisift_losses(data->ctx, NULL, n, data->classes, (mpisift_values){.data = logits},
-                        (mpisift_values){.data = data->labels, .type = MPISIFT_I32}, scores);
+  mpisift_status status = mpisift_losses(data->ctx, NULL, n, data->classes, (mpisift_values){.data = logits},
+                                         (mpisift_values){.data = data->labels, .type = MPISIFT_I32}, scores);
+  if (scores->confidence && strcmp(run->options->policy, "hide") == 0)
+    confidences_of(n, scores->loss, scores->confidence);
+  return status;
 }
 
 /* The learning rate's factor: rises linearly while progress < warmup, then falls as a half cosine to 0. */
@@ -114,7 +127,9 @@ static void gradients(training *now, const mpisift_batch *batch)
   mlp_backward(&run->net, n, data->x, data->labels, batch->weights, run->losses);
   if (now->failure)
     run->net.grads[run->net.n_params] = NAN;
-  mpisift_loader_report(now->loader, batch->serial, 0, n, run->losses);
+  confidences_of(n, run->losses, run->confidences);
+  mpisift_loader_report_scores(now->loader, batch->serial, 0, n,
+                               &(mpisift_scores){.loss = run->losses, .confidence = run->confidences});
   mpisift_loader_progress(now->loader);
   MPI_Allreduce(MPI_IN_PLACE, run->net.grads, run->net.n_params + 1, MPI_FLOAT, MPI_SUM, run->comm);
 }
@@ -134,6 +149,16 @@ static void find_cause(training *now)
   now->diverged = !failed;
 }
 
+/* Fewer steps of the policy that hides samples are to be larger ones. */
+static double rate_factor(const training *now)
+{
+  mpisift_index_epoch epoch;
+  if (now->plan->arm != ARM_SIFTED || strcmp(now->run->options->policy, "hide") != 0 ||
+      mpisift_loader_epoch(now->loader, &epoch) != MPISIFT_OK)
+    return 1;
+  return epoch.learning_rate_factor;
+}
+
 static void step(training *now, const mpisift_batch *batch)
 {
   trainer *run = now->run;
@@ -142,7 +167,8 @@ static void step(training *now, const mpisift_batch *batch)
   gradients(now, batch);
   now->steps++;
   if (isfinite(run->net.grads[run->net.n_params]))
-    mlp_update(&run->net, &sgd, now->plan->rate * schedule(run, progress_of(now)), (double)batch->global_n);
+    mlp_update(&run->net, &sgd, now->plan->rate * rate_factor(now) * schedule(run, progress_of(now)),
+               (double)batch->global_n);
   else
     find_cause(now);
 }

@@ -16,8 +16,8 @@ typedef struct trainer {
   const train_options *options;
   data_set *data;
   mlp net;
-  float *losses; /* [net.max_rows] */
-  MPI_Comm comm; /* the gradients' own */
+  float *losses, *confidences; /* [net.max_rows] */
+  MPI_Comm comm;               /* the gradients' own */
   job_progress *progress;
 } trainer;
 

@@ -10,11 +10,19 @@
 const char *const arm_names[N_ARMS] = {"full", "sifted", "shortened", "random"};
 
 static const policy_facts policies[] = {
-    {"relative", SET_BY_BETA, false},         {"top", SET_BY_KEEP, false},
-    {"absolute", SET_BY_THRESHOLD, false},    {"reducible", SET_BY_BETA, true},
-    {"reducible_top", SET_BY_KEEP, true},     {"importance", SET_BY_KEEP, false},
-    {"importance_bound", SET_BY_KEEP, false}, {"uncertainty", SET_BY_BETA, false},
-    {"random", SET_BY_KEEP, false},           {"all", SET_BY_NOTHING, false},
+    {"relative", SET_BY_BETA, false},
+    {"top", SET_BY_KEEP, false},
+    {"absolute", SET_BY_THRESHOLD, false},
+    {"reducible", SET_BY_BETA, true},
+    {"reducible_top", SET_BY_KEEP, true},
+    {"importance", SET_BY_KEEP, false},
+    {"importance_bound", SET_BY_KEEP, false},
+    {"uncertainty", SET_BY_BETA, false},
+    {"stale_relative", SET_BY_BETA, false},
+    {"soft_prune", SET_BY_KEEP, false},
+    {"hide", SET_BY_KEEP, false},
+    {"random", SET_BY_KEEP, false},
+    {"all", SET_BY_NOTHING, false},
 };
 
 const policy_facts *options_policy(const train_options *options)
@@ -226,9 +234,9 @@ static const option_spec specs[] = {
     {"sift-epochs", read_whole, AT(sift_epochs), 1, 1e6, "E", "7", "epochs of candidates of sifted training"},
     {"policy", read_text, AT(policy), 0, 0, "NAME", "relative", "how sifted training chooses"},
     {"beta", read_real, AT(beta), 1e-3, 1e3, "B", "3",
-     "relative, reducible and uncertainty: keep 1/(1+B) of the candidates"},
+     "relative, reducible, uncertainty and stale_relative: keep 1/(1+B) of the candidates"},
     {"keep", read_real, AT(keep), 1e-3, 1, "SHARE", "0.25",
-     "top, reducible_top, importance, random: share of the candidates kept"},
+     "top, reducible_top, importance, hide, random: share of the candidates kept; soft_prune: of low losses"},
     {"threshold", read_real, AT(threshold), 0, 1e30, "LOSS", "0.1", "absolute: least loss that is accepted"},
     {"schedule", read_schedule, 0, 0, 0, "SHAPE:POINTS", NULL,
      "beta or keep over the run, such as linear:0.3=1,0.9=3; also steps, cosine"},
@@ -242,6 +250,8 @@ static const option_spec specs[] = {
      "each sample is accepted at least once in so many epochs; 0: no"},
     {"full-tail", read_real, AT(full_tail), 0, 0.9999, "SHARE", "0",
      "share of the candidates, at the end, that are all accepted"},
+    {"refresh", read_whole, AT(refresh), 0, 1e6, "EPOCHS", "0",
+     "stale_relative, soft_prune and hide: score what is left out in every so many epochs; 0: never"},
     {"history", read_whole, AT(history), 1, 1e9, "N", "4096", "losses in the loss history, of all ranks"},
     {"sift-delay", read_whole, AT(sift_delay), 0, 1e12, "STEPS", "0", "steps before sifting begins"},
     {"pipeline-depth", read_whole, AT(pipeline_depth), 0, 1, "D", "0", "1: sifting overlaps the training step"},

@@ -31,7 +31,7 @@ typedef struct train_options {
   const char *json;      /* NULL: none; "-": standard output */
   const char *policy, *train_group, *test_group, *x, *y, *reference;
   bool arms[N_ARMS];
-  int64_t seeds, epochs, sift_epochs, history, sift_delay, coverage, batch, pipeline_depth;
+  int64_t seeds, epochs, sift_epochs, history, sift_delay, coverage, refresh, batch, pipeline_depth;
   double beta, keep, threshold, momentum, weight_decay, clip, warmup;
   double floor, class_floor, outliers, full_tail;
   mpisift_schedule schedule;

@@ -249,7 +249,8 @@ static int with_network(train_job *job)
   int rows = (int)job->data.max_rows;
   bool ok = mlp_create(&run->net, job->data.features, options->n_hidden, options->hidden, job->data.classes, rows);
   run->losses = calloc((size_t)rows, sizeof *run->losses);
-  ok = results_create(&job->found, options, &job->data) && ok && run->losses;
+  run->confidences = calloc((size_t)rows, sizeof *run->confidences);
+  ok = results_create(&job->found, options, &job->data) && ok && run->losses && run->confidences;
   int failed = !ok;
   MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, job->data.comm);
   int code = failed ? progress_fail(&job->progress, "out of memory for the network, or it is too large; give smaller "
@@ -261,6 +262,7 @@ static int with_network(train_job *job)
     code = train_all(job);
   results_destroy(&job->found);
   free(run->losses);
+  free(run->confidences);
   mlp_destroy(&run->net);
   return code;
 }

@@ -216,8 +216,40 @@ static void ids_ahead(void)
   index_close(&r);
 }
 
-/* Ids of 64 bits, and few messages: a plan of a part of a large set would not fit, so the largest set is one whose
- * table does. */
+/* With coverage each id is trained once in so many epochs at least; without, what is hidden stays so. */
+static void coverage_counts(void)
+{
+  for (int64_t k = 0; k <= 3; k += 3) {
+    struct index_world w = index_world_make("coverage", "hide");
+    static int64_t trained[INDEX_MOST];
+    static struct index_run r;
+    int64_t never = 0;
+    mpisift_batch b;
+
+    w.config.keep = 0.2;
+    w.config.coverage_epochs = k;
+    w.config.end_of_epoch = MPISIFT_FLUSH;
+    memset(trained, 0, sizeof trained);
+    index_open(&r, &w);
+    for (int64_t e = 0; e < 4; e++) {
+      index_begin(&r);
+      for (int64_t j = 0; j < r.o->now.steps; j++) {
+        CU_ASSERT_EQUAL_FATAL(mpisift_indices_next(r.x, &b), MPISIFT_OK);
+        index_take(&r, &r.o->train, j, false, &b);
+        for (int64_t i = 0; e > 0 && i < b.valid; i++)
+          trained[b.ids[i]]++;
+      }
+      CU_ASSERT_EQUAL(mpisift_indices_next(r.x, &b), MPISIFT_END_OF_EPOCH);
+      r.o->epoch++;
+    }
+    MPI_Allreduce(MPI_IN_PLACE, trained, (int)w.n, MPI_INT64_T, MPI_SUM, MPI_COMM_WORLD);
+    for (int64_t id = 0; id < w.n; id++)
+      never += trained[id] == 0;
+    CU_ASSERT(k == 0 ? never > w.n / 2 : never == 0);
+    index_close(&r);
+  }
+}
+
 static void seeds_agree(void)
 {
   struct index_world w = index_world_make("seed", "all");
@@ -234,4 +266,4 @@ static void seeds_agree(void)
 
 TEST_MAIN("indices", {"policies", policies}, {"modifiers", modifiers}, {"shapes", shapes}, {"smoothing", smoothing},
           {"refreshing", refreshing}, {"budgets", budgets}, {"forecasts", forecasts}, {"ids ahead", ids_ahead},
-          {"seeds agree", seeds_agree})
+          {"coverage counts", coverage_counts}, {"seeds agree", seeds_agree})

@@ -95,6 +95,9 @@ for n in 1 2; do
   trains absolute $n 0.05 0.4 --policy absolute --threshold 0.2
   trains all $n 0.99 1.001 --policy all
 done
+trains stale_relative 2 1.38 1.42 --policy stale_relative --beta 1.5 --sift-epochs 2
+trains soft_prune 2 1.4 1.7 --policy soft_prune --keep 0.4 --sift-epochs 2
+trains hide 2 1.39 1.7 --policy hide --keep 0.4 --sift-epochs 2 --refresh 1
 trains "a floor" 2 0.92 0.96 --policy top --keep 0.4 --floor 0.9
 trains "coverage" 2 0.67 0.72 --policy top --keep 0.4 --coverage 2
 trains "an outlier guard" 2 0.17 0.23 --policy top --keep 0.4 --outliers 0.2
