@@ -57,6 +57,16 @@ static void print(const char *kind, const char *name, struct digest d)
     printf("digest %s, %s: %016" PRIx64 "\n", kind, name, d.sum);
 }
 
+/* Losses of training, for policies that go by stale ones. */
+static void report(const struct world *w, mpisift_loader *loader, const mpisift_batch *b)
+{
+  float losses[64];
+
+  for (int64_t i = 0; i < b->valid; i++)
+    losses[i] = world_loss(w, b->ids[i], b->epoch);
+  CU_ASSERT_EQUAL(mpisift_loader_report(loader, b->serial, 0, b->valid, losses), MPISIFT_OK);
+}
+
 static void digest_loader(struct world w, int depth)
 {
   mpisift_source source = world_source(&w);
@@ -71,8 +81,10 @@ static void digest_loader(struct world w, int depth)
     mpisift_status status;
     mpisift_stats stats;
 
-    while ((status = mpisift_loader_next(loader, &batch)) == MPISIFT_OK)
+    while ((status = mpisift_loader_next(loader, &batch)) == MPISIFT_OK) {
       add_batch(&d, &batch);
+      report(&w, loader, &batch);
+    }
     CU_ASSERT_EQUAL_FATAL(status, MPISIFT_END_OF_EPOCH);
     stats = mpisift_loader_stats(loader, MPISIFT_EPOCH);
     add_stats(&d, &stats, epoch);
@@ -146,6 +158,18 @@ static void digest_world(struct world w)
   digest_sifter(w, SCATTERED);
 }
 
+/* Policies that sifters do not have. */
+static void digest_stale(const char *policy)
+{
+  struct world w = world_make(policy, 1500, 24);
+
+  w.config.policy = policy;
+  w.config.weights_applied = true;
+  w.config.refresh_every = 2;
+  digest_loader(w, 0);
+  digest_loader(w, 1);
+}
+
 static void digest_worlds(void)
 {
   struct world w = world_make("relative, carried over", 1500, 24);
@@ -172,6 +196,9 @@ static void digest_worlds(void)
   w.config.policy = "importance_bound";
   w.config.weights_applied = true;
   digest_world(w);
+  digest_stale("stale_relative");
+  digest_stale("soft_prune");
+  digest_stale("hide");
 }
 
 TEST_MAIN("digest", {"digests", digest_worlds})
