@@ -41,6 +41,23 @@ AS_IF([test -n "$SAN_CFLAGS"],
    CFLAGS=$mpisift_save_CFLAGS])
 AC_SUBST([SAN_CFLAGS])])
 
+# MPISIFT_ENABLE_FUZZ: targets for libFuzzer, which comes with clang.
+AC_DEFUN([MPISIFT_ENABLE_FUZZ],
+[AC_ARG_ENABLE([fuzz],
+  [AS_HELP_STRING([--enable-fuzz], [for make fuzz; CC must be clang, such as OMPI_CC=clang ./configure])],
+  [], [enable_fuzz=no])
+FUZZ_LDFLAGS=
+AS_IF([test "$enable_fuzz" != no],
+  [SAN_CFLAGS="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+   FUZZ_LDFLAGS="-fsanitize=fuzzer"
+   mpisift_save_CFLAGS=$CFLAGS; CFLAGS="$CFLAGS $SAN_CFLAGS $FUZZ_LDFLAGS"
+   AC_LINK_IFELSE([AC_LANG_SOURCE([[int LLVMFuzzerTestOneInput(const char *data, unsigned long size);
+int LLVMFuzzerTestOneInput(const char *data, unsigned long size) { return !data && size; }]])], [],
+     [AC_MSG_ERROR([$CC cannot link with $FUZZ_LDFLAGS: install clang, and set OMPI_CC=clang or MPICH_CC=clang])])
+   CFLAGS=$mpisift_save_CFLAGS])
+AC_SUBST([FUZZ_LDFLAGS])
+AM_CONDITIONAL([FUZZ], [test "$enable_fuzz" != no])])
+
 # MPISIFT_RPATH: libtool drops -Wl,-rpath that comes through a convenience
 # library, so the prefixes found are handed to each final link.
 AC_DEFUN([MPISIFT_RPATH],

@@ -112,6 +112,35 @@ TESTS += tests/scale/saving $(shell_tests)
 EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh \
 	tests/installcheck.sh tests/lsan.supp tests/valgrind.supp tests/yield.c
 
+# Fuzzing, in a build with --enable-fuzz: make fuzz FUZZ_SECONDS=3600
+FUZZ_SECONDS = 60
+fuzz_programs = \
+	tests/fuzz/fuzz_convert \
+	tests/fuzz/fuzz_dataset \
+	tests/fuzz/fuzz_rows
+if FUZZ
+EXTRA_PROGRAMS = $(fuzz_programs)
+fuzz_ldflags = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+fuzz_cppflags = $(AM_CPPFLAGS) -D_GNU_SOURCE
+tests_fuzz_fuzz_convert_SOURCES = tests/fuzz/fuzz_convert.c src/tools/csv.c src/tools/h5.c src/tools/idx.c \
+	src/tools/input.c src/tools/npy.c src/tools/series.c src/tools/stream.c src/tools/tool.c
+tests_fuzz_fuzz_convert_CPPFLAGS = $(fuzz_cppflags)
+tests_fuzz_fuzz_convert_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_convert_LDADD = $(LDADD) $(ZLIB_LIBS)
+tests_fuzz_fuzz_dataset_CPPFLAGS = $(fuzz_cppflags)
+tests_fuzz_fuzz_dataset_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_rows_CPPFLAGS = $(fuzz_cppflags)
+tests_fuzz_fuzz_rows_LDFLAGS = $(fuzz_ldflags)
+fuzz-programs: $(fuzz_programs)
+fuzz: $(fuzz_programs)
+	. $(top_srcdir)/scripts/mpi-env.sh; $(SHELL) $(top_srcdir)/tests/fuzz/run.sh $(FUZZ_SECONDS) $(fuzz_programs)
+else
+fuzz:
+	@echo "this build has no fuzz targets: configure one with OMPI_CC=clang and --enable-fuzz" >&2; exit 1
+endif
+.PHONY: fuzz fuzz-programs
+EXTRA_DIST += $(fuzz_programs:=.c) tests/fuzz/fuzz.h tests/fuzz/run.sh
+
 installcheck-local:
 	CC='$(CC)' MPIEXEC='$(MPIEXEC)' PKG_CONFIG='$(PKG_CONFIG)' \
 	PKG_CONFIG_PATH='$(DESTDIR)$(pkgconfigdir)':"$$PKG_CONFIG_PATH" \

@@ -101,29 +101,58 @@ static hid_t open_source(hid_t data, hid_t properties, size_t i, char *file_name
 }
 
 /* Sources numbered by "%b" may end anywhere, and a prefix leads elsewhere. */
-static int can_check(const char *file_name)
+static bool can_check(const char *file_name)
 {
   return strchr(file_name, '%') == NULL && getenv("HDF5_VDS_PREFIX") == NULL;
 }
 
-mpisift_status msift_virtual_check(hid_t data, const char *path, const char *name, struct msift_error *error)
+/* Sources may be virtual themselves; in a circle HDF5 would read without an end. */
+enum { MOST_DEEP = 8, MOST_SOURCES = 1 << 20 };
+
+struct walk {
+  const char *path, *name; /* for messages */
+  int sources;             /* met so far */
+  struct msift_error *error;
+};
+
+static void check_sources(struct walk *w, hid_t data, int depth);
+
+static void check_source(struct walk *w, hid_t data, hid_t properties, size_t i, int depth)
+{
+  char file_name[NAMES];
+  hid_t source = open_source(data, properties, i, file_name);
+
+  if (source < 0 && can_check(file_name))
+    msift_error_set(w->error, MPISIFT_ERR_IO,
+                    "%s: field %s is virtual, and its part in %.160s cannot be opened here; HDF5 would read zeros",
+                    w->path, w->name, file_name);
+  else if (depth == MOST_DEEP || ++w->sources > MOST_SOURCES)
+    msift_error_set(w->error, MPISIFT_ERR_DATA,
+                    "%s: field %s is virtual, and so are its sources: in a circle, or more than %d deep", w->path,
+                    w->name, MOST_DEEP);
+  else if (source >= 0)
+    check_sources(w, source, depth + 1);
+  H5Dclose(source);
+}
+
+static void check_sources(struct walk *w, hid_t data, int depth)
 {
   hid_t properties = H5Dget_create_plist(data);
-  char file_name[NAMES];
   size_t n = 0;
 
   if (H5Pget_layout(properties) == H5D_VIRTUAL && H5Pget_virtual_count(properties, &n) < 0)
-    msift_error_set(error, MPISIFT_ERR_IO, "%s: the sources of the virtual field %s cannot be told", path, name);
-  for (size_t i = 0; i < n && error->status == MPISIFT_OK; i++) {
-    hid_t source = open_source(data, properties, i, file_name);
-
-    if (source < 0 && can_check(file_name))
-      msift_error_set(error, MPISIFT_ERR_IO,
-                      "%s: field %s is virtual, and its part in %.160s cannot be opened here; HDF5 would read zeros",
-                      path, name, file_name);
-    H5Dclose(source);
-  }
+    msift_error_set(w->error, MPISIFT_ERR_IO, "%s: the sources of the virtual field %s cannot be told", w->path,
+                    w->name);
+  for (size_t i = 0; i < n && w->error->status == MPISIFT_OK; i++)
+    check_source(w, data, properties, i, depth);
   H5Pclose(properties);
+}
+
+mpisift_status msift_virtual_check(hid_t data, const char *path, const char *name, struct msift_error *error)
+{
+  struct walk w = {.path = path, .name = name, .error = error};
+
+  check_sources(&w, data, 0);
   return error->status;
 }
 

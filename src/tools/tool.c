@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static void print_error(const char *format, va_list arguments)
+static void __attribute__((format(printf, 1, 0))) print_error(const char *format, va_list arguments)
 {
   char text[2048];
 

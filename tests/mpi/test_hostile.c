@@ -183,6 +183,37 @@ static void odd_chunks(void)
   end(&f);
 }
 
+static void write_virtual(hid_t file, const char *name, const char *source)
+{
+  hsize_t rows = 10;
+  hid_t space = H5Screate_simple(1, &rows, NULL), properties = H5Pcreate(H5P_DATASET_CREATE);
+
+  H5Pset_virtual(properties, space, ".", source, space);
+  H5Dclose(H5Dcreate2(file, name, H5T_STD_U8LE, space, H5P_DEFAULT, properties, H5P_DEFAULT));
+  H5Pclose(properties);
+  H5Sclose(space);
+}
+
+/* HDF5 reads those that are made of themselves until the memory or the stack is used up. */
+static void virtual_circles(void)
+{
+  struct fixture f;
+
+  begin(&f);
+  if (test_rank == 0) {
+    hid_t file = create(f.path);
+
+    write_virtual(file, "itself", "itself");
+    write_virtual(file, "one", "other");
+    write_virtual(file, "other", "one");
+    H5Fclose(file);
+  }
+  written();
+  refuse_field(&f, "itself", MPISIFT_ERR_DATA, "in a circle");
+  refuse_field(&f, "one", MPISIFT_ERR_DATA, "in a circle");
+  end(&f);
+}
+
 static size_t pass_through(unsigned flags, size_t n_values, const unsigned *values, size_t bytes, size_t *size,
                            void **buffer)
 {
@@ -316,5 +347,6 @@ static void a_file_of_others(void)
 }
 
 TEST_MAIN("hostile", {"links", links}, {"links to pipes", links_to_pipes}, {"huge claims", huge_claims},
-          {"odd chunks", odd_chunks}, {"unknown filters", unknown_filters}, {"files that shrink", files_that_shrink},
-          {"files that are replaced", files_that_are_replaced}, {"a file of others", a_file_of_others})
+          {"odd chunks", odd_chunks}, {"virtual circles", virtual_circles}, {"unknown filters", unknown_filters},
+          {"files that shrink", files_that_shrink}, {"files that are replaced", files_that_are_replaced},
+          {"a file of others", a_file_of_others})
