@@ -107,10 +107,17 @@ if HAVE_CUNIT
 check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests) $(digest)
 TESTS += $(unit_tests) $(mpi_tests) $(gpu_tests)
 endif
-check_PROGRAMS += $(scale_programs) $(tool_helpers)
+check_PROGRAMS += $(scale_programs) $(tool_helpers) tests/bench/read_loop
 TESTS += tests/scale/saving $(shell_tests)
 EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh \
 	tests/installcheck.sh tests/lsan.supp tests/valgrind.supp tests/yield.c
+
+# Reading compared with h5py, which PYTHON must have.
+PYTHON = python3
+h5py-loop: tests/bench/read_loop
+	. $(top_srcdir)/scripts/mpi-env.sh; $(PYTHON) $(top_srcdir)/tests/bench/h5py_loop.py ./tests/bench/read_loop
+.PHONY: h5py-loop
+EXTRA_DIST += tests/bench/h5py_loop.py
 
 # Fuzzing, in a build with --enable-fuzz: make fuzz FUZZ_SECONDS=3600
 FUZZ_SECONDS = 60
