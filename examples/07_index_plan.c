@@ -55,7 +55,7 @@ static mpisift_status train(mpisift_indices *indices)
     MPI_Allreduce(MPI_IN_PLACE, gradient, 3, MPI_INT64_T, MPI_SUM, MPI_COMM_WORLD);
     for (int k = 0; k < 3; k++)
       model[k] -= rate * (double)gradient[k] * 0x1p-32 / (double)b.global_n;
-    if (mpisift_indices_report(indices, b.serial, 0, b.n, losses, NULL, 1) != MPISIFT_OK)
+    if (mpisift_indices_report(indices, b.serial, 0, b.n, losses, 1) != MPISIFT_OK)
       mpisift_indices_fail(indices, "a report was refused"); /* the others learn it with one of their next calls */
   }
   return status;

@@ -508,9 +508,9 @@ void mpisift_loader_progress(mpisift_loader *loader);
 mpisift_status mpisift_loader_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                                      const float *losses);
 
-/** As mpisift_loader_report(), with more than losses: `confidence` for policy "hide", 0 where the prediction is wrong.
- * Others are not used, and may be NULL. Policies by stale losses take each row once, and in a replica that of
- * mpisift_team::loss_rank. */
+/** As mpisift_loader_report(), with more than losses: `confidence` for policy "hide", 0 where the prediction is wrong,
+ * and `group` for a class floor by stale losses. Others are not used, and may be NULL. Policies by stale losses take
+ * each row once, and in a replica that of mpisift_team::loss_rank. */
 mpisift_status mpisift_loader_report_scores(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                                             const mpisift_scores *scores);
 
@@ -677,7 +677,7 @@ mpisift_status mpisift_sifter_destroy(mpisift_sifter **sifter);
  * batch, is the same for any number of ranks.
  * @{ */
 
-/** A plan of indices, with the table of losses: each rank keeps those of n / replicas ids, 16 bytes each. */
+/** A plan of indices, with the table of losses: each rank keeps those of n / replicas ids, 20 bytes each. */
 typedef struct mpisift_indices mpisift_indices;
 
 /** What is known of an epoch when it begins: global, and equal on all ranks.
@@ -713,7 +713,8 @@ typedef struct mpisift_index_epoch {
  * \param [in]  config  As for a loader; equal on all ranks. Schedules see the run grow from epoch to epoch; the delay
  *                      and the full tail hold to the sample. report_lag counts here: see
  *                      mpisift_indices_begin_epoch(). Without effect: loss_history_length, exact_history,
- *                      score_batch_size, pipeline_depth, pin_memory. sift_every must be 1, class_floor 0.
+ *                      score_batch_size, pipeline_depth, pin_memory. sift_every must be 1. Classes for class_floor
+ *                      come with mpisift_indices_report_scores().
  * \param [in]  n       Samples of the data set; ids are 0 to n − 1.
  * \param [in]  block   mpisift_source::block: consecutive ids that are cheap to read together. 1: no locality.
  * \param [out] indices NULL on error. Released with mpisift_indices_destroy().
@@ -763,18 +764,21 @@ mpisift_status mpisift_indices_ahead(mpisift_indices *indices, int64_t first, in
  * when they have the losses, up to mpisift_config::report_lag batches late, or not at all. In a replica the reports of
  * mpisift_team::loss_rank count.
  * \param [in]  indices
- * \param [in]  serial       mpisift_batch::serial.
- * \param [in]  first        First row, >= 0.
- * \param [in]  n            Rows; 0: none. Padding rows are ignored.
- * \param [in]  losses       losses[i × stride] of row first + i. Host memory. One that is NaN, infinite or negative
- *                           makes the sample's loss unknown, so that it is accepted next.
- * \param [in]  confidences  confidences[i × stride]: the model's probability of the class that it predicts, 0 where
- *                           that is wrong; for policy "hide". May be NULL.
- * \param [in]  stride       Elements from row to row, >= 1.
- * \return ERR_ARG, with nothing taken, if the ticket is unknown or closed, or rows lie outside the batch or have been
- * reported. Local: the peers are not told, and the run can go on. */
+ * \param [in]  serial  mpisift_batch::serial.
+ * \param [in]  first   First row, >= 0.
+ * \param [in]  n       Rows; 0: none. Padding rows are ignored.
+ * \param [in]  losses  losses[i × stride] of row first + i. Host memory. One that is NaN, infinite or negative makes
+ * the sample's loss unknown, so that it is accepted next. \param [in]  stride  Elements from row to row, >= 1. \return
+ * ERR_ARG, with nothing taken, if the ticket is unknown or closed, or rows lie outside the batch or have been reported.
+ * Local: the peers are not told, and the run can go on. */
 mpisift_status mpisift_indices_report(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
-                                      const float *losses, const float *confidences, int64_t stride);
+                                      const float *losses, int64_t stride);
+
+/** As mpisift_indices_report(), with more than losses, each with the stride: `confidence` for policy "hide", the
+ * model's probability of the class that it predicts, 0 where that is wrong; `group` for mpisift_config::class_floor, in
+ * [0, groups), else ERR_ARG. They may be NULL. Only read. */
+mpisift_status mpisift_indices_report_scores(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
+                                             const mpisift_scores *scores, int64_t stride);
 
 /** Tell the peers that this rank's own work failed. Not collective: this rank goes on with the calls, and collectives
  * of the training step, that its peers make, until at most the second call of mpisift_indices_next(), or another

@@ -180,9 +180,6 @@ static mpisift_status check_planned(const mpisift_config *c, struct msift_error 
     return msift_error_set(error, MPISIFT_ERR_ARG,
                            "config.sift_every is %lld; what goes by stale losses sifts whole epochs",
                            (long long)c->sift_every);
-  if (c->class_floor > 0)
-    return msift_error_set(error, MPISIFT_ERR_ARG,
-                           "config.class_floor is %g; what goes by stale losses knows no classes", c->class_floor);
   return MPISIFT_OK;
 }
 
@@ -196,8 +193,8 @@ static mpisift_status check_policy(const mpisift_config *c, enum msift_use use, 
   MSIFT_TRY(policy->rule->check(c, error));
   MSIFT_TRY(check_schedule(c, policy, error));
   MSIFT_TRY(check_weights(c, policy, error));
-  if (c->class_floor > 0 && !msift_policy_scored(policy))
-    return msift_error_set(error, MPISIFT_ERR_ARG, "config.class_floor needs a policy that scores; %s does not",
+  if (c->class_floor > 0 && !msift_policy_measures(policy))
+    return msift_error_set(error, MPISIFT_ERR_ARG, "config.class_floor needs a policy that goes by losses; %s does not",
                            policy->name);
   if (policy->measure == MSIFT_MEASURE_REDUCIBLE && c->reference_field == NULL)
     return msift_error_set(error, MPISIFT_ERR_ARG, "config.reference_field is NULL; policy %s needs it", policy->name);

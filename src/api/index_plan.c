@@ -70,6 +70,9 @@ static mpisift_status take_census(mpisift_indices *x, mpisift_index_epoch *now)
   msift_census_sum(&x->table, sums);
   MSIFT_TRY(sum(x, sums, MSIFT_CENSUS_SUMS));
   x->decider->terms.mean = msift_census_mean(sums);
+  memset(x->history->in_group, 0, (size_t)x->history->groups * sizeof *x->history->in_group);
+  msift_census_groups(&x->table, x->history->in_group);
+  MSIFT_TRY(sum(x, x->history->in_group, (int)x->history->groups));
   now->mean_loss = sums[MSIFT_CENSUS_KNOWN] > 0 ? x->decider->terms.mean : NAN;
   counts = msift_alloc(&x->ctx->memory, &x->ctx->error, MSIFT_BINS_MAX, sizeof *counts);
   status = msift_team_agree(&x->ctx->team, &x->ctx->error);
@@ -99,7 +102,7 @@ static uint64_t judge(struct draft *d, int64_t id, int64_t position, float *weig
 {
   const mpisift_indices *x = d->x;
   const struct msift_entry *entry = msift_table_at(&x->table, id);
-  struct msift_candidate candidate = {.id = id, .value = entry->loss};
+  struct msift_candidate candidate = {.id = id, .value = entry->loss, .group = entry->group};
   bool measures = msift_policy_measures(x->policy), known = msift_entry_known(entry);
   struct msift_verdict verdict = msift_accept_all();
 
@@ -310,7 +313,7 @@ static mpisift_status make(struct draft *d)
   int64_t last_block = -1;
 
   MSIFT_TRY(take_census(x, d->now));
-  msift_decider_refresh(x->decider, fraction(x), 0);
+  msift_decider_refresh(x->decider, fraction(x), x->config.schedule.shape == MPISIFT_CONSTANT ? x->share : 0);
   find_stretch(d);
   reserve_choice(d);
   MSIFT_TRY(msift_team_agree(team, error));
@@ -338,6 +341,7 @@ static void commit(struct draft *d)
   x->train = d->train.rows;
   x->refresh = d->refresh.rows;
   x->carried = d->train.carried;
+  x->share = d->sums[JUDGED] > 0 ? d->now->share : 0;
   d->train.rows = train;
   d->refresh.rows = refresh;
   d->train.carried = carried;

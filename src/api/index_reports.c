@@ -28,6 +28,7 @@ void msift_receipts_add(mpisift_indices *x, const mpisift_batch *batch)
     x->receipts[x->n_receipts++] = (struct msift_receipt){.report = {.id = batch->ids[i],
                                                                      .trained = (int32_t)batch->epoch,
                                                                      .drawn = (int32_t)batch->epochs[i],
+                                                                     .group = -1,
                                                                      .loss = NAN,
                                                                      .confidence = NAN}};
 }
@@ -149,8 +150,7 @@ static mpisift_status check_rows(const mpisift_indices *x, const struct msift_in
 
   if (first < 0 || n < 0 || first > t->rows || n > t->rows - first || stride < 1 || (n > 0 && losses == NULL))
     return msift_error_set(error, MPISIFT_ERR_ARG,
-                           "report: rows %lld to %lld of a batch of %lld with stride %lld, or losses "
-                           "are NULL",
+                           "report: rows %lld to %lld of a batch of %lld with stride %lld, or losses are NULL",
                            (long long)first, (long long)(first + n), (long long)t->rows, (long long)stride);
   for (int64_t row = first; row < first + n && row < t->valid; row++)
     if (x->receipts[t->receipt + row].reported)
@@ -158,30 +158,61 @@ static mpisift_status check_rows(const mpisift_indices *x, const struct msift_in
   return MPISIFT_OK;
 }
 
-mpisift_status msift_indices_report(mpisift_indices *x, int64_t serial, int64_t first, int64_t n, const float *losses,
-                                    const float *confidences, int64_t stride)
+static mpisift_status check_groups(const mpisift_indices *x, const int32_t *groups, int64_t n, int64_t stride)
+{
+  for (int64_t i = 0; i < n && groups != NULL && x->config.groups > 0; i++)
+    if (groups[i * stride] < 0 || groups[i * stride] >= x->config.groups)
+      return msift_error_set(&x->ctx->error, MPISIFT_ERR_ARG, "report: row %lld has group %d; config.groups is %lld",
+                             (long long)i, groups[i * stride], (long long)x->config.groups);
+  return MPISIFT_OK;
+}
+
+mpisift_status msift_indices_report(mpisift_indices *x, int64_t serial, int64_t first, int64_t n,
+                                    const struct msift_reported *r, int64_t stride)
 {
   const struct msift_index_ticket *t = find_ticket(x, serial);
+  bool grouped = r->groups != NULL && x->config.groups > 0;
+  int64_t rows;
 
   if (t == NULL)
     return x->ctx->error.status;
-  MSIFT_TRY(check_rows(x, t, first, n, losses, stride));
-  for (int64_t row = first; row < first + n && row < t->valid; row++) {
-    struct msift_receipt *receipt = &x->receipts[t->receipt + row];
+  MSIFT_TRY(check_rows(x, t, first, n, r->losses, stride));
+  rows = first + n < t->valid ? n : t->valid - first; /* the others are padding */
+  MSIFT_TRY(check_groups(x, r->groups, rows, stride));
+  for (int64_t i = 0; i < rows; i++) {
+    struct msift_receipt *receipt = &x->receipts[t->receipt + first + i];
 
     receipt->reported = true;
-    receipt->report.loss = losses[(row - first) * stride];
-    receipt->report.confidence = confidences == NULL ? NAN : confidences[(row - first) * stride];
+    receipt->report.loss = r->losses[i * stride];
+    receipt->report.confidence = r->confidences == NULL ? NAN : r->confidences[i * stride];
+    receipt->report.group = grouped ? r->groups[i * stride] : -1;
   }
   return MPISIFT_OK;
 }
 
-mpisift_status mpisift_indices_report(mpisift_indices *x, int64_t serial, int64_t first, int64_t n, const float *losses,
-                                      const float *confidences, int64_t stride)
+static mpisift_status report(mpisift_indices *x, int64_t serial, int64_t first, int64_t n,
+                             const struct msift_reported *r, int64_t stride)
 {
-  if (x == NULL)
-    return MPISIFT_ERR_ARG;
   MSIFT_TRY(msift_enter(x->ctx, "mpisift_indices_report"));
-  msift_indices_report(x, serial, first, n, losses, confidences, stride);
+  msift_indices_report(x, serial, first, n, r, stride);
   return msift_leave(x->ctx);
+}
+
+mpisift_status mpisift_indices_report(mpisift_indices *x, int64_t serial, int64_t first, int64_t n, const float *losses,
+                                      int64_t stride)
+{
+  const struct msift_reported r = {.losses = losses};
+
+  return x == NULL ? MPISIFT_ERR_ARG : report(x, serial, first, n, &r, stride);
+}
+
+mpisift_status mpisift_indices_report_scores(mpisift_indices *x, int64_t serial, int64_t first, int64_t n,
+                                             const mpisift_scores *scores, int64_t stride)
+{
+  struct msift_reported r;
+
+  if (x == NULL || scores == NULL)
+    return MPISIFT_ERR_ARG;
+  r = (struct msift_reported){scores->loss, scores->confidence, scores->group};
+  return report(x, serial, first, n, &r, stride);
 }

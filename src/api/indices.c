@@ -3,7 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "api/loader.h"
 #include "comm/route.h"
 #include "core/plan.h"
 
@@ -28,6 +27,8 @@ static mpisift_status allocate(mpisift_indices *x, struct msift_error *error)
   x->decider = msift_alloc(memory, error, 1, sizeof *x->decider);
   if (error->status != MPISIFT_OK)
     return error->status;
+  x->history->groups = x->config.groups;
+  x->history->in_group = msift_alloc(memory, error, x->config.groups, sizeof *x->history->in_group);
   MSIFT_TRY(msift_receipts_reserve(x, 1, 1));
   MSIFT_TRY(msift_table_init(&x->table, memory, error, leads ? x->n : 0, team->size, team->rank));
   msift_census_begin(x->history);
@@ -45,6 +46,8 @@ void msift_indices_free(mpisift_indices **indices)
   msift_rows_free(x, &x->train);
   msift_rows_free(x, &x->refresh);
   msift_table_destroy(&x->table, memory);
+  if (x->history != NULL)
+    msift_free(memory, &x->history->in_group);
   msift_free(memory, &x->history);
   msift_free(memory, &x->decider);
   msift_free(memory, &x->carried);

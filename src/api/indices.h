@@ -3,7 +3,7 @@
 #ifndef MSIFT_API_INDICES_H
 #define MSIFT_API_INDICES_H
 
-#include "api/context.h"
+#include "api/loader.h"
 #include "comm/vote.h"
 #include "core/census.h"
 #include "core/decide.h"
@@ -38,6 +38,7 @@ struct mpisift_indices {
   uint64_t id_hash; /* the sum of hashes of all ids */
 
   /* Global state, equal on all ranks. */
+  double share;          /* that the last plan kept where the policy decided, for class floors; 0: it did nowhere */
   int64_t epoch;         /* being trained, or to begin next */
   int64_t serial;        /* of the next batch */
   int64_t steps;         /* training batches given in all epochs */
@@ -73,7 +74,7 @@ mpisift_batch msift_indices_batch(const mpisift_indices *indices, const struct m
 void msift_indices_give(mpisift_indices *indices, const mpisift_batch *batch);
 mpisift_status msift_indices_end(mpisift_indices *indices);
 mpisift_status msift_indices_report(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
-                                    const float *losses, const float *confidences, int64_t stride);
+                                    const struct msift_reported *reported, int64_t stride);
 
 /* index_reports.c: make room for what the next epoch gives out; note a batch that is given out; take the reports of
  * closed batches to the table, and count them. The last is collective; where it has been done, it does nothing. */

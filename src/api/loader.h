@@ -240,13 +240,19 @@ mpisift_status msift_batch_begin(mpisift_loader *loader, int64_t n);
 mpisift_status msift_batch_wait(mpisift_loader *loader);
 mpisift_status msift_batch_end(mpisift_loader *loader, mpisift_batch *batch);
 
+/* What is reported of samples that were trained: [n] each; NULL where it is not given. */
+struct msift_reported {
+  const float *losses, *confidences;
+  const int32_t *groups;
+};
+
 /* planned.c: a loader whose epochs are planned, with the batches of an index plan, read. Create the plan; a call of
  * next, with this rank's failure in loader->failure; a report; release. */
 mpisift_status msift_planned_make(mpisift_loader *loader);
 mpisift_status msift_planned_next(mpisift_loader *loader, mpisift_batch *batch);
 /* Returns the rows of samples in the batch; −1 with an error. */
-int64_t msift_planned_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n, const float *losses,
-                             const float *confidences);
+int64_t msift_planned_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
+                             const struct msift_reported *reported);
 
 /* stage.c: note that a callback returned non-zero. */
 void msift_callback_failed(mpisift_loader *loader, const char *what, int code);

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "api/indices.h"
-#include "api/loader.h"
 
 mpisift_status msift_planned_make(mpisift_loader *l)
 {
@@ -117,6 +116,7 @@ static mpisift_status refresh_batch(mpisift_loader *l)
   mpisift_indices *x = l->indices;
   mpisift_batch b = msift_indices_batch(x, &x->refresh, x->scoring);
   struct msift_stage *s = &l->stage;
+  struct msift_reported reported;
 
   stage_refresh(l, &b);
   read_batch(l, &b, s->data);
@@ -128,7 +128,8 @@ static mpisift_status refresh_batch(mpisift_loader *l)
   msift_stage_score(l);
   MSIFT_TRY(agree(l));
   msift_indices_give(x, &b);
-  MSIFT_TRY(msift_indices_report(x, b.serial, 0, b.n, s->losses, s->more.confidence, 1));
+  reported = (struct msift_reported){s->losses, s->more.confidence, s->more.group};
+  MSIFT_TRY(msift_indices_report(x, b.serial, 0, b.valid, &reported, 1));
   x->scoring++;
   l->run.scored += b.global_n;
   l->run.unread_bytes -= b.global_n * sample_bytes(l);
@@ -186,12 +187,12 @@ mpisift_status msift_planned_next(mpisift_loader *l, mpisift_batch *batch)
   }
 }
 
-int64_t msift_planned_report(mpisift_loader *l, int64_t serial, int64_t first, int64_t n, const float *losses,
-                             const float *confidences)
+int64_t msift_planned_report(mpisift_loader *l, int64_t serial, int64_t first, int64_t n,
+                             const struct msift_reported *reported)
 {
   const mpisift_indices *x = l->indices;
 
-  if (msift_indices_report(l->indices, serial, first, n, losses, confidences, 1) != MPISIFT_OK)
+  if (msift_indices_report(l->indices, serial, first, n, reported, 1) != MPISIFT_OK)
     return -1;
   return x->tickets[serial - x->oldest].valid;
 }

@@ -20,23 +20,23 @@ static mpisift_status check_ticket(mpisift_loader *l, int64_t serial, int64_t fi
 }
 
 /* Rows of samples that a report may name; −1: it is refused. */
-static int64_t take_report(mpisift_loader *l, int64_t serial, int64_t first, int64_t n, const float *losses,
-                           const float *confidences)
+static int64_t take_report(mpisift_loader *l, int64_t serial, int64_t first, int64_t n, const struct msift_reported *r)
 {
   if (l->indices != NULL)
-    return msift_planned_report(l, serial, first, n, losses, confidences);
-  if (check_ticket(l, serial, first, n, losses) != MPISIFT_OK)
+    return msift_planned_report(l, serial, first, n, r);
+  if (check_ticket(l, serial, first, n, r->losses) != MPISIFT_OK)
     return -1;
   return l->tickets[serial % (l->config.report_lag + 1)].valid;
 }
 
-static mpisift_status report(mpisift_loader *l, int64_t serial, int64_t first, int64_t n, const float *losses,
-                             const float *confidences)
+static mpisift_status report(mpisift_loader *l, int64_t serial, int64_t first, int64_t n,
+                             const struct msift_reported *r)
 {
+  const float *losses = r->losses;
   int64_t valid;
 
   MSIFT_TRY(msift_enter(l->ctx, "mpisift_loader_report"));
-  valid = take_report(l, serial, first, n, losses, confidences);
+  valid = take_report(l, serial, first, n, r);
   for (int64_t i = 0; i < n && first + i < valid; i++)
     if (isfinite(losses[i])) {
       l->report_sum += llrint(fmax(-MSIFT_REPORT_MOST, fmin(MSIFT_REPORT_MOST, (double)losses[i])) * MSIFT_REPORT_ONE);
@@ -48,15 +48,20 @@ static mpisift_status report(mpisift_loader *l, int64_t serial, int64_t first, i
 mpisift_status mpisift_loader_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                                      const float *losses)
 {
-  return loader == NULL ? MPISIFT_ERR_ARG : report(loader, serial, first, n, losses, NULL);
+  const struct msift_reported r = {.losses = losses};
+
+  return loader == NULL ? MPISIFT_ERR_ARG : report(loader, serial, first, n, &r);
 }
 
 mpisift_status mpisift_loader_report_scores(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                                             const mpisift_scores *scores)
 {
+  struct msift_reported r;
+
   if (loader == NULL || scores == NULL)
     return MPISIFT_ERR_ARG;
-  return report(loader, serial, first, n, scores->loss, scores->confidence);
+  r = (struct msift_reported){scores->loss, scores->confidence, scores->group};
+  return report(loader, serial, first, n, &r);
 }
 
 double mpisift_loader_fraction(const mpisift_loader *loader)

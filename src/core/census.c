@@ -28,9 +28,21 @@ double msift_census_mean(const uint64_t sums[MSIFT_CENSUS_SUMS])
   return sums[MSIFT_CENSUS_KNOWN] > 0 ? (double)(uint64_t)(sum / sums[MSIFT_CENSUS_KNOWN]) * 0x1p-24 : 0;
 }
 
+void msift_census_groups(const struct msift_table *t, uint64_t *groups)
+{
+  for (int64_t i = 0; i < t->n; i++)
+    if (msift_entry_known(&t->entries[i]) && t->entries[i].group >= 0)
+      groups[t->entries[i].group]++;
+}
+
 void msift_census_begin(struct msift_history *h)
 {
+  uint64_t *in_group = h->in_group;
+  int64_t groups = h->groups;
+
   memset(h, 0, sizeof *h);
+  h->groups = groups;
+  h->in_group = in_group;
   h->coarse = 1;
   msift_bins_init(&h->bins);
 }

@@ -21,6 +21,9 @@ static inline int64_t msift_fixed(float loss)
 void msift_census_sum(const struct msift_table *table, uint64_t sums[MSIFT_CENSUS_SUMS]);
 double msift_census_mean(const uint64_t sums[MSIFT_CENSUS_SUMS]);
 
+/* Known losses of this rank by class, [groups], which are zero at first. */
+void msift_census_groups(const struct msift_table *table, uint64_t *groups);
+
 /* Begin with the bins of an empty history. Then count this rank's losses by h->bins, [bins.n], which are zero at first,
  * and take the sums of all ranks, until taking says that the counts are good: where losses crowd, the bins have been
  * fitted and are to be counted again. */

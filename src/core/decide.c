@@ -116,7 +116,7 @@ static double class_floor(const struct msift_decider *d, int32_t group)
   const mpisift_config *config = d->terms.config;
   double n, total = (double)d->history->total;
 
-  if (config->class_floor <= 0 || total == 0)
+  if (config->class_floor <= 0 || total == 0 || group < 0)
     return 0;
   n = (double)d->history->in_group[group];
   return n > 0 ? config->class_floor * d->share * total / n : 1;

@@ -29,7 +29,7 @@ void msift_decider_refresh(struct msift_decider *decider, double fraction, doubl
 struct msift_candidate {
   int64_t id;
   float value;   /* the policy's measure, finite; of no matter to a policy that does not score */
-  int32_t group; /* in [0, config.groups); of no matter without a class floor */
+  int32_t group; /* in [0, config.groups), or −1: not known; of no matter without a class floor */
   uint32_t key;  /* of the value, and its bin in the history: see msift_candidate_find() */
   int32_t bin;
   bool sure; /* the policy is overruled: p = 1, but for outliers */

@@ -13,7 +13,7 @@ mpisift_status msift_table_init(struct msift_table *t, struct msift_memory *memo
   if (t->entries == NULL)
     return error->status;
   for (int64_t i = 0; i < t->n; i++)
-    t->entries[i] = (struct msift_entry){NAN, NAN, NAN, -1};
+    t->entries[i] = (struct msift_entry){NAN, NAN, NAN, -1, -1};
   return MPISIFT_OK;
 }
 
@@ -28,6 +28,7 @@ static void take(const struct msift_table *t, struct msift_entry *e, const struc
 
   e->epoch = r->trained;
   e->confidence = r->confidence;
+  e->group = r->group >= 0 ? r->group : e->group;
   if (!(isfinite(r->loss) && r->loss >= 0)) {
     e->loss = e->smoothed = NAN;
     return;

@@ -13,6 +13,7 @@ struct msift_entry {
   float smoothed;   /* the mean of the losses that weighs old ones by smoothing^age */
   float confidence; /* that came with the last report; NaN: none did */
   int32_t epoch;    /* of the last report; −1: there was none */
+  int32_t group;    /* class; −1: unknown */
 };
 
 struct msift_table {
@@ -26,6 +27,7 @@ struct msift_table {
 struct msift_report {
   int64_t id;
   int32_t trained, drawn; /* epochs */
+  int32_t group;          /* −1: not given, the entry keeps its own */
   float loss, confidence; /* a loss that is not finite or below 0 makes the entry unknown */
 };
 

@@ -128,8 +128,9 @@ static void gradients(training *now, const mpisift_batch *batch)
   if (now->failure)
     run->net.grads[run->net.n_params] = NAN;
   confidences_of(n, run->losses, run->confidences);
-  mpisift_loader_report_scores(now->loader, batch->serial, 0, n,
-                               &(mpisift_scores){.loss = run->losses, .confidence = run->confidences});
+  mpisift_loader_report_scores(
+      now->loader, batch->serial, 0, n,
+      &(mpisift_scores){.loss = run->losses, .confidence = run->confidences, .group = data->labels});
   mpisift_loader_progress(now->loader);
   MPI_Allreduce(MPI_IN_PLACE, run->net.grads, run->net.n_params + 1, MPI_FLOAT, MPI_SUM, run->comm);
 }

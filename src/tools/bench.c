@@ -14,7 +14,8 @@
 #include "tools/tool.h"
 
 static const benchmark *const benchmarks[] = {
-    &bench_decide, &bench_exchange, &bench_history, &bench_losses, &bench_plan, &bench_read, &bench_step,
+    &bench_decide, &bench_exchange, &bench_history, &bench_indices,
+    &bench_losses, &bench_plan,     &bench_read,    &bench_step,
 };
 
 enum { N_BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };

@@ -42,7 +42,8 @@ typedef struct benchmark {
   int (*run)(bench_job *job);                  /* on all ranks; returns an enum tool_exit, the same on all */
 } benchmark;
 
-extern const benchmark bench_decide, bench_exchange, bench_history, bench_losses, bench_plan, bench_read, bench_step;
+extern const benchmark bench_decide, bench_exchange, bench_history, bench_indices, bench_losses, bench_plan, bench_read,
+    bench_step;
 
 /* Add a figure. The key is PREFIX_NAME, or NAME where the prefix is ""; `what` is borrowed. Rank 0's value counts. */
 void bench_put(bench_job *job, const char *prefix, const char *name, double value, const char *what);

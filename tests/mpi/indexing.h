@@ -67,7 +67,7 @@ struct index_sample {
   bool sifted;
 };
 
-enum { INDEX_MOST = 4000 };
+enum { INDEX_MOST = 4000, INDEX_GROUPS = 5 };
 
 struct index_sequence {
   struct index_sample at[INDEX_MOST];
@@ -79,6 +79,7 @@ struct index_oracle {
   /* the table */
   double smoothed[INDEX_MOST];
   float loss[INDEX_MOST], confidence[INDEX_MOST];
+  double share; /* that the last plan kept of what it judged; 0: nothing was */
   /* batches given out and not yet in the table, one sample after the other */
   int64_t id[4 * INDEX_MOST], trained[4 * INDEX_MOST], serial_of[4 * INDEX_MOST], n_open;
   int64_t epoch, serial, steps;
@@ -151,6 +152,20 @@ static inline double part_below(double low, double high, double line)
   return fmin(1, fmax(0, (line - low) / (high - low)));
 }
 
+/* f k N / N_g, with N known losses, N_g of the class. */
+static inline double oracle_class_floor(const struct index_oracle *o, int64_t id)
+{
+  const mpisift_config *c = &o->w->config;
+  double n = 0, n_of = 0, share = o->share > 0 ? o->share : 1 / (1 + c->beta);
+
+  for (int64_t i = 0; i < o->w->n; i++)
+    if (!isnan(o->loss[i])) {
+      n++;
+      n_of += i % INDEX_GROUPS == id % INDEX_GROUPS;
+    }
+  return c->class_floor > 0 ? c->class_floor * share * n / n_of : 0;
+}
+
 /* The policy's probability, for a known loss; below 0: an outlier. */
 static inline double oracle_probability(const struct index_oracle *o, int64_t id)
 {
@@ -177,7 +192,7 @@ static inline double oracle_probability(const struct index_oracle *o, int64_t id
     p = 1 - (1 - c->keep) * part_below(low, high, c->prune_quantile);
   else
     p = below ? c->keep : 1;
-  return fmax(p, c->floor);
+  return fmin(1, fmax(fmax(p, c->floor), oracle_class_floor(o, id)));
 }
 
 static inline bool oracle_sifts(const struct index_oracle *o, int64_t position)
@@ -220,6 +235,7 @@ static inline void oracle_choose(struct index_oracle *o)
   struct msift_order order =
       msift_order_make(w->n, w->block, lanes < w->n ? lanes : w->n, c->window, c->shuffle, c->seed, o->epoch);
   double sum = 0;
+  bool judged = false;
 
   o->train = o->carried;
   o->refresh.n = 0;
@@ -230,6 +246,7 @@ static inline void oracle_choose(struct index_oracle *o)
     s.loss = o->loss[s.id];
     s.sifted = oracle_sifts(o, q);
     o->now.unknown += unknown;
+    judged |= s.sifted && (blind || !unknown);
     if (s.sifted && (blind || !unknown))
       s.probability = oracle_probability(o, s.id);
     o->now.outliers += s.probability < 0;
@@ -242,6 +259,7 @@ static inline void oracle_choose(struct index_oracle *o)
       o->refresh.at[o->refresh.n++] = s;
   }
   o->now.share = sifted > 0 ? sum / (double)sifted : 1;
+  o->share = judged ? o->now.share : 0;
   for (int64_t i = o->carried.n; i < o->train.n; i++)
     o->train.at[i].weight = oracle_weight(o, &o->train.at[i], o->now.share);
 }
@@ -325,22 +343,33 @@ struct index_run {
   int64_t reported; /* batches below have been */
 };
 
+static inline mpisift_status report_rows(struct index_run *r, int64_t serial, int64_t first, int64_t n, float *losses,
+                                         float *confidences, int32_t *groups)
+{
+  const mpisift_scores scores = {.loss = losses, .confidence = confidences, .group = groups};
+
+  if (!r->w.confident)
+    return mpisift_indices_report(r->x, serial, first, n, losses, 2);
+  return mpisift_indices_report_scores(r->x, serial, first, n, &scores, 2);
+}
+
+/* In every second element, in pieces between the reports that are missing. */
 static inline void report_batch(struct index_run *r, const struct index_given *b)
 {
   float losses[256], confidences[256];
+  int32_t groups[256];
 
   for (int64_t i = 0; i < b->valid; i++) {
     losses[2 * i] = index_loss(&r->w, b->ids[i], b->epoch);
-    losses[2 * i + 1] = 1e9F;
     confidences[2 * i] = index_confidence(b->ids[i], b->epoch);
-    confidences[2 * i + 1] = 1e9F;
+    groups[2 * i] = (int32_t)(b->ids[i] % INDEX_GROUPS);
+    losses[2 * i + 1] = confidences[2 * i + 1] = 1e9F;
+    groups[2 * i + 1] = -7;
   }
   for (int64_t i = 0, n; i < b->valid; i += n) {
     for (n = 0; i + n < b->valid && index_comes(&r->w, b->ids[i + n], b->epoch);)
       n++;
-    CU_ASSERT_EQUAL(
-        mpisift_indices_report(r->x, b->serial, i, n, losses + 2 * i, r->w.confident ? confidences + 2 * i : NULL, 2),
-        MPISIFT_OK);
+    CU_ASSERT_EQUAL(report_rows(r, b->serial, i, n, losses + 2 * i, confidences + 2 * i, groups + 2 * i), MPISIFT_OK);
     n += i + n < b->valid;
   }
 }

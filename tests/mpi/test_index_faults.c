@@ -82,6 +82,7 @@ static void every(mpisift_config *c)
 }
 static void classes(mpisift_config *c)
 {
+  c->policy = "random";
   c->class_floor = 0.1;
   c->groups = 3;
 }
@@ -133,7 +134,7 @@ static void bad_configurations(void)
   static const struct bad_config cases[] = {{"config.policy: relative scores candidates", scored},
                                             {"config.policy: no policy", no_policy},
                                             {"config.sift_every", every},
-                                            {"config.class_floor", classes},
+                                            {"config.class_floor needs", classes},
                                             {"config.loss_difference", difference},
                                             {"config.loss_smoothing", smoothing},
                                             {"config.prune_quantile", quantile},
@@ -185,7 +186,7 @@ static void bad_creation(void)
   CU_ASSERT_EQUAL(mpisift_indices_next(NULL, NULL), MPISIFT_ERR_ARG);
   CU_ASSERT_EQUAL(mpisift_indices_refresh(NULL, NULL), MPISIFT_ERR_ARG);
   CU_ASSERT_EQUAL(mpisift_indices_ahead(NULL, 0, 0, NULL, NULL), MPISIFT_ERR_ARG);
-  CU_ASSERT_EQUAL(mpisift_indices_report(NULL, 0, 0, 0, NULL, NULL, 1), MPISIFT_ERR_ARG);
+  CU_ASSERT_EQUAL(mpisift_indices_report(NULL, 0, 0, 0, NULL, 1), MPISIFT_ERR_ARG);
   CU_ASSERT_EQUAL(mpisift_indices_fail(NULL, ""), MPISIFT_ERR_ARG);
   CU_ASSERT_EQUAL(mpisift_indices_destroy(NULL), MPISIFT_OK);
   CU_ASSERT_EQUAL(mpisift_indices_destroy(&x), MPISIFT_OK);
@@ -197,24 +198,30 @@ static void bad_reports(void)
 {
   struct index_world w = index_world_make("bad reports", "stale_relative");
   static struct index_run r;
-  static const float losses[64];
+  static float losses[64];
+  int32_t group = 9;
+  const mpisift_scores scores = {.loss = losses, .group = &group};
 
+  w.config.groups = INDEX_GROUPS;
+  w.config.class_floor = 1e-9; /* groups are asked for, and matter little */
   w.config.report_lag = 2;
   index_open(&r, &w);
-  check_local(r.ctx, mpisift_indices_report(r.x, 0, 0, 1, losses, NULL, 1), MPISIFT_ERR_ARG, "batch 0 is not among");
+  check_local(r.ctx, mpisift_indices_report(r.x, 0, 0, 1, losses, 1), MPISIFT_ERR_ARG, "batch 0 is not among");
   first_batches(&r, 6);
-  check_local(r.ctx, mpisift_indices_report(r.x, 6, 0, 1, losses, NULL, 1), MPISIFT_ERR_ARG, "batch 6 is not among");
-  check_local(r.ctx, mpisift_indices_report(r.x, -1, 0, 1, losses, NULL, 1), MPISIFT_ERR_ARG, "batch -1 is not among");
-  check_local(r.ctx, mpisift_indices_report(r.x, 2, 0, 0, losses, NULL, 1), MPISIFT_ERR_ARG, "3 to 5");
-  check_local(r.ctx, mpisift_indices_report(r.x, 5, -1, 1, losses, NULL, 1), MPISIFT_ERR_ARG, "rows -1");
-  check_local(r.ctx, mpisift_indices_report(r.x, 5, 0, -1, losses, NULL, 1), MPISIFT_ERR_ARG, "rows 0 to -1");
-  check_local(r.ctx, mpisift_indices_report(r.x, 5, 1, 24, losses, NULL, 1), MPISIFT_ERR_ARG, "rows 1 to 25");
-  check_local(r.ctx, mpisift_indices_report(r.x, 5, 0, 1, NULL, NULL, 1), MPISIFT_ERR_ARG, "losses are NULL");
-  check_local(r.ctx, mpisift_indices_report(r.x, 5, 0, 1, losses, NULL, 0), MPISIFT_ERR_ARG, "stride 0");
-  CU_ASSERT_EQUAL(mpisift_indices_report(r.x, 5, 0, 0, NULL, NULL, 1), MPISIFT_OK);
+  check_local(r.ctx, mpisift_indices_report(r.x, 6, 0, 1, losses, 1), MPISIFT_ERR_ARG, "batch 6 is not among");
+  check_local(r.ctx, mpisift_indices_report(r.x, -1, 0, 1, losses, 1), MPISIFT_ERR_ARG, "batch -1 is not among");
+  check_local(r.ctx, mpisift_indices_report(r.x, 2, 0, 0, losses, 1), MPISIFT_ERR_ARG, "3 to 5");
+  check_local(r.ctx, mpisift_indices_report(r.x, 5, -1, 1, losses, 1), MPISIFT_ERR_ARG, "rows -1");
+  check_local(r.ctx, mpisift_indices_report(r.x, 5, 0, -1, losses, 1), MPISIFT_ERR_ARG, "rows 0 to -1");
+  check_local(r.ctx, mpisift_indices_report(r.x, 5, 1, 24, losses, 1), MPISIFT_ERR_ARG, "rows 1 to 25");
+  check_local(r.ctx, mpisift_indices_report(r.x, 5, 0, 1, NULL, 1), MPISIFT_ERR_ARG, "losses are NULL");
+  check_local(r.ctx, mpisift_indices_report(r.x, 5, 0, 1, losses, 0), MPISIFT_ERR_ARG, "stride 0");
+  CU_ASSERT_EQUAL(mpisift_indices_report(r.x, 5, 0, 0, NULL, 1), MPISIFT_OK);
+  check_local(r.ctx, mpisift_indices_report_scores(r.x, 5, 0, 1, &scores, 1), MPISIFT_ERR_ARG, "row 0 has group 9");
+  CU_ASSERT_EQUAL(mpisift_indices_report_scores(r.x, 5, 0, 1, NULL, 1), MPISIFT_ERR_ARG);
   for (; r.reported < 6; r.reported++)
     report_batch(&r, &r.late[r.reported % 64]);
-  check_local(r.ctx, mpisift_indices_report(r.x, 5, 0, 1, losses, NULL, 1), MPISIFT_ERR_ARG,
+  check_local(r.ctx, mpisift_indices_report(r.x, 5, 0, 1, losses, 1), MPISIFT_ERR_ARG,
               "row 0 has been reported already");
   finish(&r, 6);
 }

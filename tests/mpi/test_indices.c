@@ -55,6 +55,13 @@ static void modifiers(void)
   w.config.outlier_share = 0.15;
   w.config.loss_smoothing = 0;
   run_world(&w);
+  w = index_world_make("class floor", "stale_relative");
+  w.config.beta = 4;
+  w.config.class_floor = 0.19;
+  w.config.groups = INDEX_GROUPS;
+  w.config.weights = MPISIFT_WEIGHTS_NORMALIZED;
+  w.confident = true;
+  run_world(&w);
   w = index_world_make("delay", "soft_prune");
   w.config.sift_delay = 27;
   w.config.prune_quantile = 0.75;

@@ -77,6 +77,9 @@ for n in 1 2 3; do
   holds "bytes of records" "\$1 > 0.999 * \$2 * 136 * 6 * $n - 1 && \$1 < 1.001 * \$2 * 136 * 6 * $n + 1" \
     small_moved_bytes small_moved_share
 
+  bench $n indices --samples 5000 --batch 8 --epochs 2
+  holds "the options" '$1 == 5000 && $2 == 8 && $3 == 2' samples batch epochs
+  holds "times" '$1 > 0 && $2 > 0 && $3 > 0 && $4 > 0 && $5 > 0' step_over_bare plan_ms plan_ns_a_sample step_us bare_us
   bench $n plan --batch 3 --repeats 2
   for virtual in 4 8 16 32 64 128 256 512 1024 2048 4096 8192; do
     holds "$virtual virtual ranks" "\$1 > 0 && \$2 > 0 && \$2 < 1 && \$3 >= 1 && \$3 < $virtual" \
@@ -153,7 +156,7 @@ same "no table beside it" "{ }" "$(sed -n '1p;$p' out.json | tr '\n' ' ' | sed '
 manual=$data/../../doc/mpisift.1
 ranks 2 --help >out 2>err
 result $? "--help"
-for name in decide exchange history losses plan read step; do
+for name in decide exchange history indices losses plan read step; do
   grep -q "^$name: " out
   result $? "help knows $name"
   ranks 1 $name --help >help 2>err

@@ -86,8 +86,8 @@ static void smooths(void)
 /* Of two reports for one id, that of the later epoch counts last; trained in the same epoch, that drawn later. */
 static void order_of_reports_does_not_matter(void)
 {
-  static const struct msift_report reports[] = {{0, 1, 0, 1, NAN}, {0, 1, 1, 2, NAN},  {0, 2, 2, 4, NAN},
-                                                {1, 2, 1, 8, NAN}, {1, 2, 2, 16, NAN}, {2, 0, 0, 5, 1}};
+  static const struct msift_report reports[] = {{0, 1, 0, -1, 1, NAN}, {0, 1, 1, 3, 2, NAN},  {0, 2, 2, -1, 4, NAN},
+                                                {1, 2, 1, 4, 8, NAN},  {1, 2, 2, 5, 16, NAN}, {2, 0, 0, -1, 5, 1}};
   struct draw d = {3};
 
   for (int trial = 0; trial < 200; trial++) {
@@ -105,6 +105,7 @@ static void order_of_reports_does_not_matter(void)
     CU_ASSERT_EQUAL(t.entries[0].loss, 2.75F);
     CU_ASSERT_EQUAL(t.entries[1].loss, 12);
     CU_ASSERT_EQUAL(t.entries[2].loss, 5);
+    CU_ASSERT(t.entries[0].group == 3 && t.entries[1].group == 5 && t.entries[2].group == -1);
     msift_table_destroy(&t, &memory);
   }
 }
@@ -115,7 +116,7 @@ static void bad_losses_are_unknown(void)
 
   for (int i = 0; i < 4; i++) {
     struct msift_table t = table_of(1, 1, 0);
-    struct msift_report r[] = {{0, 0, 0, 3, NAN}, {0, 1, 1, bad[i], NAN}, {0, 2, 2, 7, NAN}};
+    struct msift_report r[] = {{0, 0, 0, -1, 3, NAN}, {0, 1, 1, -1, bad[i], NAN}, {0, 2, 2, -1, 7, NAN}};
 
     t.smoothing = 0.5;
     msift_table_take(&t, r, 2);
