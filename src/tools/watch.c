@@ -80,6 +80,8 @@ bool watch_begin(const char *what, int64_t seconds, int *status)
   sigset_t ends, before;
   pid_t parent = getpid();
 
+  /* Where it is ignored, as some programs leave it to their children, there is nothing to wait for. */
+  signal(SIGCHLD, SIG_DFL);
   sigemptyset(&ends);
   sigaddset(&ends, SIGCHLD);
   sigprocmask(SIG_BLOCK, &ends, &before);
