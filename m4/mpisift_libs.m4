@@ -11,7 +11,7 @@ AC_DEFUN([MPISIFT_CHECK_OPENBLAS],
   else set OPENBLAS_CFLAGS and OPENBLAS_LIBS])])
 OPENBLAS_CFLAGS=`AS_ECHO(["$OPENBLAS_CFLAGS"]) | sed 's/-I */-isystem /g'`])
 
-# MPISIFT_CHECK_ZLIB: gzipped input of `mpisift convert'.
+# MPISIFT_CHECK_ZLIB: chunks of data sets, and gzipped input of `mpisift convert'.
 AC_DEFUN([MPISIFT_CHECK_ZLIB],
 [PKG_CHECK_MODULES([ZLIB], [zlib], [],
   [AC_MSG_ERROR([zlib not found by pkg-config.  Debian/Ubuntu: apt install zlib1g-dev;

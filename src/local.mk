@@ -72,14 +72,23 @@ libmpisift_core_la_SOURCES = \
 	src/core/schedule.h \
 	src/io/cache.c \
 	src/io/cache.h \
+	src/io/chunks.c \
+	src/io/chunks.h \
 	src/io/dataset.c \
 	src/io/dataset.h \
+	src/io/decode.c \
+	src/io/decode.h \
+	src/io/fetch.c \
+	src/io/fetch.h \
+	src/io/gather.c \
 	src/io/h5.c \
 	src/io/h5.h \
+	src/io/route.c \
+	src/io/route.h \
 	src/io/rows.c \
 	src/io/rows.h
 libmpisift_core_la_CPPFLAGS = $(library_cppflags)
-libmpisift_core_la_LIBADD = $(HDF5_LIBS) $(MPI_LIBS) -lm
+libmpisift_core_la_LIBADD = $(HDF5_LIBS) $(ZLIB_LIBS) $(MPI_LIBS) -lm
 
 cuda_sources = \
 	src/backend/cuda/pinned.c

@@ -197,6 +197,14 @@ typedef struct mpisift_dataset mpisift_dataset;
 mpisift_status mpisift_dataset_open(mpisift_ctx *ctx, const char *path, const char *group, const char *const *names,
                                     int n_names, size_t cache_bytes, mpisift_dataset **dataset);
 
+/** How a field of a data set would be read: "pread", if the library reads and decodes its rows itself, or "H5Dread: "
+ * and why it leaves them to HDF5. Local: needs neither a context nor MPI.
+ * \param [in]  path, group  As for mpisift_dataset_open().
+ * \param [in]  name         The field.
+ * \param [out] text         [size]; on an error, its cause. \param [in] size
+ * \return ERR_IO, ERR_DATA, ERR_ARG, ERR_MEMORY. */
+mpisift_status mpisift_dataset_explain(const char *path, const char *group, const char *name, char *text, size_t size);
+
 /** The data set as a source. Valid until the data set is closed. Not collective. */
 mpisift_source mpisift_dataset_source(const mpisift_dataset *dataset);
 

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "api/source.h"
@@ -85,6 +86,28 @@ mpisift_status mpisift_dataset_open(mpisift_ctx *ctx, const char *path, const ch
     *dataset = opened;
   }
   return msift_leave(ctx);
+}
+
+mpisift_status mpisift_dataset_explain(const char *path, const char *group, const char *name, char *text, size_t size)
+{
+  struct msift_memory memory = {0};
+  struct msift_error error = {0};
+  struct msift_dataset *file;
+
+  if (path == NULL || name == NULL || text == NULL || size == 0)
+    return MPISIFT_ERR_ARG;
+  file = msift_alloc(&memory, &error, 1, sizeof *file);
+  if (file != NULL &&
+      msift_dataset_open(file, path, group == NULL ? "/" : group, &name, 1, 1, &memory, &error) == MPISIFT_OK) {
+    const char *why = file->fields[0].route.why;
+
+    snprintf(text, size, "%s%s", why == NULL ? "pread" : "H5Dread: ", why == NULL ? "" : why);
+    msift_dataset_close(file, &memory);
+  } else {
+    snprintf(text, size, "%s", error.text);
+  }
+  msift_free(&memory, &file);
+  return error.status;
 }
 
 mpisift_source mpisift_dataset_source(const mpisift_dataset *dataset)

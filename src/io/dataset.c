@@ -6,6 +6,7 @@
 
 #include "io/cache.h"
 #include "io/h5.h"
+#include "io/route.h"
 
 /* Blocks of contiguous fields, and of fields with tiny chunks. */
 enum { MIN_BLOCK_BYTES = 64 << 10 };
@@ -70,22 +71,30 @@ static mpisift_status take_type(struct msift_dataset *d, struct msift_h5_field *
   if (type < 0)
     return msift_error_set(
         error, MPISIFT_ERR_DATA,
-        "%s: field %s has an unsupported type; integers of 8 to 64 bits and floats of 16 to 64 bits are read", d->path,
-        field->name);
+        "%s: field %s has an unsupported type; integers of 8 to 64 bits, floats of 16 to 64 bits, enumerations and "
+        "arrays of these are read",
+        d->path, field->name);
   field->field.type = (mpisift_type)type;
   return MPISIFT_OK;
+}
+
+/* The dimensions of the data set, and behind them those of its type, if it is an array; returns their number. */
+static int take_dims(struct msift_h5_field *field, hsize_t *dims)
+{
+  hid_t space = H5Dget_space(field->data);
+  int rank = space < 0 ? -1 : H5Sget_simple_extent_dims(space, dims, NULL);
+
+  H5Sclose(space);
+  field->stored_rank = rank;
+  return rank < 1 ? rank : msift_h5_array_dims(field->memory_type, dims, rank);
 }
 
 static mpisift_status take_shape(struct msift_dataset *d, struct msift_h5_field *field, int64_t *n,
                                  struct msift_error *error)
 {
-  hsize_t dims[MPISIFT_MAX_DIMS + 1] = {0};
-  hid_t space = H5Dget_space(field->data);
-  int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
+  hsize_t dims[H5S_MAX_RANK] = {0};
+  int rank = take_dims(field, dims);
 
-  if (rank >= 1 && rank <= MPISIFT_MAX_DIMS + 1)
-    H5Sget_simple_extent_dims(space, dims, NULL);
-  H5Sclose(space);
   if (rank < 1 || rank > MPISIFT_MAX_DIMS + 1)
     return msift_error_set(error, MPISIFT_ERR_DATA, "%s: field %s has %d dimensions; it needs 1 (the sample) to %d",
                            d->path, field->name, rank, MPISIFT_MAX_DIMS + 1);
@@ -100,8 +109,7 @@ static mpisift_status take_shape(struct msift_dataset *d, struct msift_h5_field 
   return MPISIFT_OK;
 }
 
-static mpisift_status check_size(const struct msift_dataset *d, const struct msift_h5_field *field,
-                                 struct msift_error *error)
+static mpisift_status check_size(const struct msift_dataset *d, struct msift_h5_field *field, struct msift_error *error)
 {
   int64_t bytes = (int64_t)mpisift_type_size(field->field.type);
 
@@ -109,6 +117,7 @@ static mpisift_status check_size(const struct msift_dataset *d, const struct msi
     if (__builtin_mul_overflow(bytes, field->field.shape[k], &bytes) || bytes > INT32_MAX)
       return msift_error_set(error, MPISIFT_ERR_DATA, "%s: a sample of field %s has 2 GiB or more", d->path,
                              field->name);
+  field->bytes = (size_t)bytes;
   return MPISIFT_OK;
 }
 
@@ -138,11 +147,11 @@ static mpisift_status open_field(struct msift_dataset *d, const char *name, stru
 
 static int64_t chunk_of(const struct msift_h5_field *field)
 {
-  hsize_t chunk[MPISIFT_MAX_DIMS + 1] = {1};
+  hsize_t chunk[H5S_MAX_RANK] = {1};
   hid_t properties = H5Dget_create_plist(field->data);
 
   if (H5Pget_layout(properties) == H5D_CHUNKED)
-    H5Pget_chunk(properties, MPISIFT_MAX_DIMS + 1, chunk);
+    H5Pget_chunk(properties, H5S_MAX_RANK, chunk);
   H5Pclose(properties);
   return (int64_t)chunk[0];
 }
@@ -153,25 +162,57 @@ static int64_t chunk_rows(const struct msift_dataset *d)
   const struct msift_h5_field *largest = &d->fields[0];
 
   for (int f = 1; f < d->n_fields; f++)
-    if (mpisift_field_bytes(&d->fields[f].field) > mpisift_field_bytes(&largest->field))
+    if (d->fields[f].bytes > largest->bytes)
       largest = &d->fields[f];
   return chunk_of(largest);
 }
 
-static void choose_block(struct msift_dataset *d)
+static int64_t clamp(int64_t value, int64_t least, int64_t most)
 {
-  int64_t row = 0, least;
+  return value > most ? most : value < least ? least : value;
+}
+
+/* What is read at once of each field: about a block of the largest one, in whole chunks. */
+static void choose_blocks(struct msift_dataset *d)
+{
+  int64_t row = 0;
 
   for (int f = 0; f < d->n_fields; f++)
-    row += (int64_t)mpisift_field_bytes(&d->fields[f].field);
-  least = MIN_BLOCK_BYTES / row;
-  d->block = chunk_rows(d);
-  d->block = d->block > least ? d->block : least;
-  d->block = d->block < d->n ? d->block : d->n;
+    row += (int64_t)d->fields[f].bytes;
+  d->block = clamp(clamp(chunk_rows(d), MIN_BLOCK_BYTES / row, INT64_MAX), 1, d->n);
+  for (int f = 0; f < d->n_fields; f++) {
+    struct msift_h5_field *field = &d->fields[f];
+    int64_t chunk = chunk_of(field), rows = (d->block + chunk - 1) / chunk * chunk;
+
+    field->cache.rows = rows;
+    field->cache.n_blocks = (d->n + rows - 1) / rows;
+    field->cache.bytes = (size_t)field->cache.rows * field->bytes;
+  }
+}
+
+/* How each field is read. What decodes is made before the rows are compared, which needs it. */
+static mpisift_status choose_routes(struct msift_dataset *d, struct msift_memory *memory, struct msift_error *error)
+{
+  size_t most = 0;
+
+  for (int f = 0; f < d->n_fields; f++) {
+    size_t decodes;
+
+    MSIFT_TRY(msift_route_find(&d->fields[f], d->n, memory, error));
+    decodes = msift_route_decodes(&d->fields[f]);
+    most = decodes > most ? decodes : most;
+  }
+  if (most > 0)
+    MSIFT_TRY(msift_scratch_init(&d->scratch, most, memory, error));
+  for (int f = 0; f < d->n_fields; f++)
+    MSIFT_TRY(msift_route_check(&d->fields[f], d->n, &d->scratch, memory, error));
+  d->reader_bytes = most > 0 ? msift_scratch_bytes(most) : 0;
+  return MPISIFT_OK;
 }
 
 static mpisift_status open_quietly(struct msift_dataset *d, const char *path, const char *group,
-                                   const char *const *names, int n_names, struct msift_error *error)
+                                   const char *const *names, int n_names, struct msift_memory *memory,
+                                   struct msift_error *error)
 {
   struct listing listing = {0};
 
@@ -180,8 +221,8 @@ static mpisift_status open_quietly(struct msift_dataset *d, const char *path, co
     MSIFT_TRY(list_fields(d, group, &listing, error));
   for (int i = 0; i < (names == NULL ? listing.n : n_names); i++)
     MSIFT_TRY(open_field(d, names == NULL ? listing.names[i] : names[i], error));
-  choose_block(d);
-  return MPISIFT_OK;
+  choose_blocks(d);
+  return choose_routes(d, memory, error);
 }
 
 mpisift_status msift_dataset_open(struct msift_dataset *d, const char *path, const char *group,
@@ -195,10 +236,10 @@ mpisift_status msift_dataset_open(struct msift_dataset *d, const char *path, con
   d->file = d->group = H5I_INVALID_HID;
   snprintf(d->path, sizeof d->path, "%s", path);
   msift_h5_quiet_begin(&quiet);
-  status = open_quietly(d, path, group, names, n_names, error);
+  status = open_quietly(d, path, group, names, n_names, memory, error);
   msift_h5_quiet_end(&quiet);
   if (status == MPISIFT_OK)
-    status = msift_cache_init(d, cache_bytes, memory, error);
+    status = msift_caches_init(d, cache_bytes > d->reader_bytes ? cache_bytes - d->reader_bytes : 0, memory, error);
   if (status != MPISIFT_OK)
     msift_dataset_close(d, memory);
   return status;
@@ -208,31 +249,18 @@ void msift_dataset_close(struct msift_dataset *d, struct msift_memory *memory)
 {
   struct msift_h5_quiet quiet;
 
-  msift_cache_destroy(d, memory);
   msift_h5_quiet_begin(&quiet);
   for (int f = 0; f < d->n_fields; f++) {
+    msift_cache_destroy(&d->fields[f].cache, memory);
+    msift_route_destroy(&d->fields[f], memory);
     H5Tclose(d->fields[f].memory_type);
     H5Dclose(d->fields[f].data);
   }
   H5Gclose(d->group);
   H5Fclose(d->file);
   msift_h5_quiet_end(&quiet);
+  msift_scratch_destroy(&d->scratch, memory);
+  msift_free(memory, &d->next);
+  msift_free(memory, &d->groups);
   d->n_fields = 0;
-}
-
-mpisift_status msift_dataset_read(struct msift_dataset *d, int64_t n, const int64_t *ids, void *const *dst,
-                                  struct msift_memory *memory, struct msift_error *error)
-{
-  for (int64_t i = 0; i < n; i++) {
-    const unsigned char *rows = msift_cache_block(d, ids[i] / d->block, memory, error);
-
-    if (rows == NULL)
-      return error->status;
-    for (int f = 0; f < d->n_fields; f++) {
-      size_t bytes = mpisift_field_bytes(&d->fields[f].field);
-      memcpy((unsigned char *)dst[f] + (size_t)i * bytes,
-             rows + d->fields[f].offset + (size_t)(ids[i] % d->block) * bytes, bytes);
-    }
-  }
-  return MPISIFT_OK;
 }

@@ -1,38 +1,88 @@
-/* A group of an HDF5 file whose data sets are the fields of samples, read in blocks through a cache. */
+/* A group of an HDF5 file whose data sets are the fields of samples, read in blocks through caches, one a field. */
 #ifndef MSIFT_IO_DATASET_H
 #define MSIFT_IO_DATASET_H
 
 #include <hdf5.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
 
 #include "base/memory.h"
+#include "io/chunks.h"
+#include "io/decode.h"
 
 enum { MSIFT_NAME = 128 };
+
+/* How a field is read: by HDF5, or with pread at known offsets. */
+struct msift_route {
+  const char *why; /* by HDF5, and why; NULL: with pread */
+  int descriptor;  /* HDF5's own */
+  uint64_t offset; /* of the first row, where they are contiguous */
+  int64_t chunk;   /* rows of a chunk; 0: contiguous */
+  int64_t n_chunks;
+  struct msift_extent *chunks;
+  struct msift_filters filters;
+  size_t element;     /* bytes */
+  bool swapped;       /* they are in the other order in the file */
+  struct stat opened; /* the file, as it was */
+};
+
+/* What is in a place of the cache. The caller's thread owns all but what is being read. */
+enum msift_cached_state {
+  MSIFT_VACANT,
+  MSIFT_READY,
+  MSIFT_FAILED,
+  MSIFT_NOTED /* nothing: rows of this block are read one by one */
+};
+
+struct msift_cached {
+  unsigned char *memory, *rows; /* rows: aligned */
+  int64_t block;
+  int32_t newer, older; /* neighbours in the order of use; −1: none */
+  bool pinned;          /* rows of it are still to be copied */
+  int64_t used;         /* rows copied from it */
+  atomic_int state;
+  struct msift_fault fault;
+};
+
+/* The blocks of a field: least recently used ones give way. */
+struct msift_cache {
+  int64_t rows, n_blocks; /* rows of a block; blocks of the field */
+  size_t bytes;           /* of a block */
+  struct msift_cached *cached;
+  int32_t *place; /* [n_blocks]: index in `cached`, or −1; while rows are gathered, −2 − index of a group */
+  int32_t n_cached, max_cached, newest, oldest;
+  bool by_row;                 /* rows are read one by one, as few of a block are wanted while it is held */
+  int64_t n_left, n_left_used; /* blocks that gave way since that was last judged, and the rows used of them */
+};
 
 struct msift_h5_field {
   char name[MSIFT_NAME];
   mpisift_field field; /* its name points to `name` */
+  size_t bytes;        /* of a row */
+  int stored_rank;     /* dimensions in the file, with that of samples; those of an array type come behind */
   hid_t data, memory_type;
-  size_t offset; /* of its rows in a cached block */
+  struct msift_route route;
+  struct msift_cache cache;
 };
 
-struct msift_cached {
-  unsigned char *rows;
-  int64_t block;
-  int32_t newer, older; /* neighbours in the order of use; −1: none */
+/* Rows wanted of a block that is not there. */
+struct msift_group {
+  int64_t block, first, last; /* the rows' places among those wanted */
 };
 
 struct msift_dataset {
   char path[256]; /* for messages */
   hid_t file, group;
-  int64_t n, block; /* samples; samples a block */
+  int64_t n, block; /* samples; samples a block of the largest field */
   int n_fields;
   struct msift_h5_field fields[MPISIFT_MAX_FIELDS];
-  size_t block_bytes;
+  struct msift_scratch scratch; /* of the caller's thread */
+  size_t reader_bytes;          /* of a thread's scratch */
 
-  /* The cache: least recently used blocks give way. */
-  struct msift_cached *cached;
-  int32_t *place; /* [blocks]: index in `cached`, or −1 */
-  int32_t n_cached, max_cached, newest, oldest;
+  /* Of the rows that are gathered. */
+  int64_t capacity;
+  int64_t *next; /* place of the next row wanted of the same block, or −1 */
+  struct msift_group *groups;
 };
 
 /* Local. On failure nothing is left behind. */
