@@ -83,6 +83,8 @@ libmpisift_core_la_SOURCES = \
 	src/io/gather.c \
 	src/io/h5.c \
 	src/io/h5.h \
+	src/io/readers.c \
+	src/io/readers.h \
 	src/io/route.c \
 	src/io/route.h \
 	src/io/rows.c \

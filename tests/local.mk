@@ -52,6 +52,7 @@ mpi_tests = \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
 	tests/mpi/test_pool \
+	tests/mpi/test_readers \
 	tests/mpi/test_reading \
 	tests/mpi/test_rows \
 	tests/mpi/test_scores \

@@ -166,6 +166,10 @@ typedef struct mpisift_source {
   int (*pull)(void *user, int64_t want, int64_t *got, int64_t *ids, void *const *dst);
   /** Stream: called before the first pull of every epoch. May be NULL: each epoch goes on with what follows. */
   int (*begin_epoch)(void *user, int64_t epoch);
+  /** Indexed: these samples will probably be read next, in this order. Called by loaders after a round was read, before
+   * it is scored; to return at once, such as after having threads begin. May be NULL; a source that wraps another one
+   * hands it on with the ids of that one, or sets NULL. */
+  void (*prefetch)(void *user, int64_t n, const int64_t *ids);
 } mpisift_source;
 
 /** Samples in arrays in memory; every rank holds the whole arrays. */
@@ -196,6 +200,31 @@ typedef struct mpisift_dataset mpisift_dataset;
  */
 mpisift_status mpisift_dataset_open(mpisift_ctx *ctx, const char *path, const char *group, const char *const *names,
                                     int n_names, size_t cache_bytes, mpisift_dataset **dataset);
+
+/** How a data set is to be read. Set up by mpisift_reading_init(); of no effect on what is read, and may differ between
+ * ranks. */
+typedef struct mpisift_reading {
+  size_t size;        /**< set by mpisift_reading_init() */
+  size_t cache_bytes; /**< memory for chunks on this rank, as of mpisift_dataset_open(), with what decodes them.
+                         SIZE_MAX keeps all of the data set, once read. Default 512 MiB */
+  int threads;        /**< threads of this rank that read and decode beside the caller, at most 64; 0: none. They do
+                           without HDF5 and MPI, and end when the data set is closed. Default −1: as many as there are
+                           cores for this rank beside the caller's, at most 4 */
+  int64_t prefetch; /**< chunks of a field, at most, that the threads read ahead for the next round of a loader, within
+                         the cache; 0: none. Default −1: any number */
+  bool unlocked;    /**< do not lock the file while it is open, as some parallel file systems need it. The environment's
+                         HDF5_USE_FILE_LOCKING, where it is set, is stronger. Default false */
+} mpisift_reading;
+
+/** Fill in the defaults. \a size is sizeof(mpisift_reading). Not collective. */
+void mpisift_reading_init(mpisift_reading *reading, size_t size);
+
+/** Open a data set, as mpisift_dataset_open(), to be read in a given way.
+ * \param [in] ctx, path, group, names, n_names  As of mpisift_dataset_open().
+ * \param [in] reading   NULL: the defaults.
+ * \param [out] dataset  As of mpisift_dataset_open(), like the status. */
+mpisift_status mpisift_dataset_open_as(mpisift_ctx *ctx, const char *path, const char *group, const char *const *names,
+                                       int n_names, const mpisift_reading *reading, mpisift_dataset **dataset);
 
 /** How a field of a data set would be read: "pread", if the library reads and decodes its rows itself, or "H5Dread: "
  * and why it leaves them to HDF5. Local: needs neither a context nor MPI.

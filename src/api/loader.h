@@ -52,6 +52,7 @@ struct msift_stage {
   int64_t *lengths;               /* [capacity][n_padded] */
   struct msift_arrival *arrivals; /* of pushed candidates */
   int64_t *ids, *positions;
+  int64_t *ahead; /* [capacity]: ids of the round to come, told to the source */
   float *losses;
   mpisift_scores more; /* those besides the loss that the configuration asks for */
   struct msift_chance *chances;

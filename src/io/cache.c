@@ -125,13 +125,23 @@ static void forget(struct msift_cache *c, struct msift_cached *p)
 {
   if (p->block >= 0)
     c->place[p->block] = -1;
-  p->block = -1;
+  p->block = p->group = -1;
   p->pinned = false;
   p->used = 0;
   atomic_store(&p->state, MSIFT_VACANT);
 }
 
-int32_t msift_cache_claim(struct msift_cache *c, int64_t block)
+/* Whether a block can give way; if it is queued, no more. */
+static bool gives_way(struct msift_cached *p, struct msift_readers *readers)
+{
+  int state = atomic_load_explicit(&p->state, memory_order_acquire);
+
+  if (p->pinned || state == MSIFT_READING)
+    return false;
+  return state != MSIFT_QUEUED || msift_readers_cancel(readers, p);
+}
+
+int32_t msift_cache_claim(struct msift_cache *c, int64_t block, struct msift_readers *readers)
 {
   int32_t i = c->oldest;
 
@@ -139,10 +149,13 @@ int32_t msift_cache_claim(struct msift_cache *c, int64_t block)
     i = c->n_cached++;
     c->cached[i] = (struct msift_cached){.block = -1};
     link_newest(c, i);
-  } else if (c->cached[i].pinned) {
-    return -1;
-  } else if (c->cached[i].block >= 0) {
-    judge(c, c->cached[i].used);
+  } else {
+    while (i >= 0 && !gives_way(&c->cached[i], readers))
+      i = c->cached[i].newer;
+    if (i < 0)
+      return -1;
+    if (c->cached[i].block >= 0)
+      judge(c, c->cached[i].used);
   }
   forget(c, &c->cached[i]);
   msift_cache_touch(c, i);

@@ -12,9 +12,9 @@ void msift_cache_destroy(struct msift_cache *cache, struct msift_memory *memory)
 /* Say that a place is in use. */
 void msift_cache_touch(struct msift_cache *cache, int32_t i);
 
-/* A place for a block, which it names: a new one within the budget, else the least recently used that is not pinned.
- * −1: all are. */
-int32_t msift_cache_claim(struct msift_cache *cache, int64_t block);
+/* A place for a block, which it names: a new one within the budget, else the least recently used that is neither pinned
+ * nor being read. −1: all are. */
+int32_t msift_cache_claim(struct msift_cache *cache, int64_t block, struct msift_readers *readers);
 
 /* Give a place that holds nothing of use back. */
 void msift_cache_drop(struct msift_cache *cache, int32_t i);

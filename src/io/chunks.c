@@ -169,10 +169,30 @@ static const H5FD_class_t recorder_class = {
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 
+/* What could not be read. A chunk that has a size is damaged, and has one that cannot be right; else it was never
+ * stored. Where there are no filters, HDF5 says the same size of each, and has to tell which it is. */
+static struct msift_extent unread(hid_t data, const hsize_t *offset, bool filtered)
+{
+  hsize_t bytes = 0;
+  bool damaged = filtered && H5Dget_chunk_storage_size(data, offset, &bytes) >= 0 && bytes > 0;
+
+  return (struct msift_extent){.bytes = damaged ? UINT32_MAX : 0};
+}
+
+static bool is_filtered(hid_t data)
+{
+  hid_t properties = H5Dget_create_plist(data);
+  bool filtered = H5Pget_nfilters(properties) > 0;
+
+  H5Pclose(properties);
+  return filtered;
+}
+
 static bool record_chunks(hid_t data, struct recording *recording, int64_t chunk_rows, int64_t n,
                           struct msift_extent *chunks)
 {
   hsize_t offset[MPISIFT_MAX_DIMS + 2] = {0};
+  bool filtered = is_filtered(data);
   unsigned char none;
 
   for (int64_t i = 0; i < n; i++) {
@@ -186,7 +206,7 @@ static bool record_chunks(hid_t data, struct recording *recording, int64_t chunk
     recording->on = false;
     if (code >= 0 && (recording->reads != 1 || recording->bytes > UINT32_MAX))
       return false;
-    chunks[i] = code < 0 ? (struct msift_extent){0}
+    chunks[i] = code < 0 ? unread(data, offset, filtered)
                          : (struct msift_extent){recording->address, (uint32_t)recording->bytes, skipped};
   }
   return true;

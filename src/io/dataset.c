@@ -1,3 +1,5 @@
+#include <config.h>
+
 #include "io/dataset.h"
 
 #include <stdio.h>
@@ -11,19 +13,38 @@
 /* Blocks of contiguous fields, and of fields with tiny chunks. */
 enum { MIN_BLOCK_BYTES = 64 << 10 };
 
-static mpisift_status open_file(struct msift_dataset *d, const char *path, const char *group, struct msift_error *error)
+/* How the file is to be opened; to be closed. Older versions of HDF5 ask the environment only. */
+static hid_t access_of(bool unlocked)
+{
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+
+#ifdef HAVE_H5PSET_FILE_LOCKING
+  if (unlocked)
+    H5Pset_file_locking(access, false, true);
+#else
+  (void)unlocked;
+#endif
+  return access;
+}
+
+static mpisift_status open_file(struct msift_dataset *d, const char *path, const char *group, bool unlocked,
+                                struct msift_error *error)
 {
   char cause[MSIFT_TEXT];
   struct stat status;
+  hid_t access;
 
   if (stat(path, &status) != 0)
     return msift_error_set(error, MPISIFT_ERR_IO, "%s: no such file, or not readable here", d->path);
   if (!S_ISREG(status.st_mode))
     return msift_error_set(error, MPISIFT_ERR_IO, "%s: not a regular file", d->path);
-  d->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+  access = access_of(unlocked);
+  d->file = H5Fopen(path, H5F_ACC_RDONLY, access);
   if (d->file < 0)
-    return msift_error_set(error, MPISIFT_ERR_IO, "%s: not an HDF5 file, or a truncated one: %s", d->path,
-                           msift_h5_cause(cause));
+    msift_error_set(error, MPISIFT_ERR_IO, "%s: not an HDF5 file, or a truncated one: %s", d->path,
+                    msift_h5_cause(cause));
+  H5Pclose(access);
+  MSIFT_TRY(error->status);
   d->group = H5Gopen2(d->file, group, H5P_DEFAULT);
   if (d->group < 0)
     return msift_error_set(error, MPISIFT_ERR_IO, "%s: no group %s; 'mpisift info' lists the groups", d->path, group);
@@ -190,56 +211,72 @@ static void choose_blocks(struct msift_dataset *d)
   }
 }
 
-/* How each field is read. What decodes is made before the rows are compared, which needs it. */
-static mpisift_status choose_routes(struct msift_dataset *d, struct msift_memory *memory, struct msift_error *error)
+/* How each field is read, and the most bytes of a chunk to be decoded. What decodes is made before rows are compared,
+ * which needs it. */
+static mpisift_status choose_routes(struct msift_dataset *d, size_t *most, struct msift_memory *memory,
+                                    struct msift_error *error)
 {
-  size_t most = 0;
-
+  *most = 0;
   for (int f = 0; f < d->n_fields; f++) {
     size_t decodes;
 
     MSIFT_TRY(msift_route_find(&d->fields[f], d->n, memory, error));
     decodes = msift_route_decodes(&d->fields[f]);
-    most = decodes > most ? decodes : most;
+    *most = decodes > *most ? decodes : *most;
   }
-  if (most > 0)
-    MSIFT_TRY(msift_scratch_init(&d->scratch, most, memory, error));
+  if (*most > 0)
+    MSIFT_TRY(msift_scratch_init(&d->scratch, *most, memory, error));
   for (int f = 0; f < d->n_fields; f++)
     MSIFT_TRY(msift_route_check(&d->fields[f], d->n, &d->scratch, memory, error));
-  d->reader_bytes = most > 0 ? msift_scratch_bytes(most) : 0;
   return MPISIFT_OK;
 }
 
+/* Readers, where there is anything for them to do, and caches in what memory they leave. */
+static mpisift_status make_caches(struct msift_dataset *d, const struct msift_reading *reading, size_t most,
+                                  struct msift_memory *memory, struct msift_error *error)
+{
+  size_t bytes = reading->cache_bytes, scratch = most > 0 ? msift_scratch_bytes(most) : 0;
+  bool any = false;
+
+  for (int f = 0; f < d->n_fields; f++)
+    any = any || d->fields[f].route.why == NULL;
+  MSIFT_TRY(msift_readers_start(&d->readers, any ? reading->threads : 0, most, memory, error));
+  scratch *= 1 + (size_t)d->readers.n;
+  d->prefetch = reading->prefetch;
+  return msift_caches_init(d, bytes > scratch ? bytes - scratch : 0, memory, error);
+}
+
 static mpisift_status open_quietly(struct msift_dataset *d, const char *path, const char *group,
-                                   const char *const *names, int n_names, struct msift_memory *memory,
-                                   struct msift_error *error)
+                                   const char *const *names, int n_names, bool unlocked, size_t *most,
+                                   struct msift_memory *memory, struct msift_error *error)
 {
   struct listing listing = {0};
 
-  MSIFT_TRY(open_file(d, path, group, error));
+  MSIFT_TRY(open_file(d, path, group, unlocked, error));
   if (names == NULL)
     MSIFT_TRY(list_fields(d, group, &listing, error));
   for (int i = 0; i < (names == NULL ? listing.n : n_names); i++)
     MSIFT_TRY(open_field(d, names == NULL ? listing.names[i] : names[i], error));
   choose_blocks(d);
-  return choose_routes(d, memory, error);
+  return choose_routes(d, most, memory, error);
 }
 
 mpisift_status msift_dataset_open(struct msift_dataset *d, const char *path, const char *group,
-                                  const char *const *names, int n_names, size_t cache_bytes,
+                                  const char *const *names, int n_names, const struct msift_reading *reading,
                                   struct msift_memory *memory, struct msift_error *error)
 {
   struct msift_h5_quiet quiet;
   mpisift_status status;
+  size_t most = 0;
 
   memset(d, 0, sizeof *d);
   d->file = d->group = H5I_INVALID_HID;
   snprintf(d->path, sizeof d->path, "%s", path);
   msift_h5_quiet_begin(&quiet);
-  status = open_quietly(d, path, group, names, n_names, memory, error);
+  status = open_quietly(d, path, group, names, n_names, reading->unlocked, &most, memory, error);
   msift_h5_quiet_end(&quiet);
   if (status == MPISIFT_OK)
-    status = msift_caches_init(d, cache_bytes > d->reader_bytes ? cache_bytes - d->reader_bytes : 0, memory, error);
+    status = make_caches(d, reading, most, memory, error);
   if (status != MPISIFT_OK)
     msift_dataset_close(d, memory);
   return status;
@@ -249,6 +286,7 @@ void msift_dataset_close(struct msift_dataset *d, struct msift_memory *memory)
 {
   struct msift_h5_quiet quiet;
 
+  msift_readers_stop(&d->readers, memory);
   msift_h5_quiet_begin(&quiet);
   for (int f = 0; f < d->n_fields; f++) {
     msift_cache_destroy(&d->fields[f].cache, memory);

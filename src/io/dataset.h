@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "io/chunks.h"
 #include "io/decode.h"
+#include "io/readers.h"
 
 enum { MSIFT_NAME = 128 };
 
@@ -26,22 +27,31 @@ struct msift_route {
   struct stat opened; /* the file, as it was */
 };
 
-/* What is in a place of the cache. The caller's thread owns all but what is being read. */
+/* What is in a place of the cache. */
 enum msift_cached_state {
   MSIFT_VACANT,
+  MSIFT_QUEUED,  /* for the readers; */
+  MSIFT_READING, /* what it holds is theirs */
   MSIFT_READY,
   MSIFT_FAILED,
   MSIFT_NOTED /* nothing: rows of this block are read one by one */
 };
 
+/* The caller's thread owns all but what is queued or being read, and the queue's links. */
 struct msift_cached {
   unsigned char *memory, *rows; /* rows: aligned */
   int64_t block;
   int32_t newer, older; /* neighbours in the order of use; −1: none */
-  bool pinned;          /* rows of it are still to be copied */
+  bool pinned;          /* does not give way: its rows are still wanted */
+  int64_t group;        /* of rows that wait for it; −1: none */
   int64_t used;         /* rows copied from it */
+
+  /* To be read. */
   atomic_int state;
-  struct msift_fault fault;
+  const struct msift_h5_field *field;
+  int64_t first, n;         /* rows */
+  struct msift_fault fault; /* what: NULL unless reading failed */
+  struct msift_cached *before, *behind;
 };
 
 /* The blocks of a field: least recently used ones give way. */
@@ -65,9 +75,18 @@ struct msift_h5_field {
   struct msift_cache cache;
 };
 
-/* Rows wanted of a block that is not there. */
+/* Rows wanted of a block that is not there yet. */
 struct msift_group {
   int64_t block, first, last; /* the rows' places among those wanted */
+  int32_t place;              /* of the block in the cache; negative: none */
+};
+
+/* How a data set is to be read. */
+struct msift_reading {
+  size_t cache_bytes; /* memory for blocks and for what decodes */
+  int threads;
+  int64_t prefetch; /* most blocks of a field that are read ahead */
+  bool unlocked;    /* the file is opened without locking it */
 };
 
 struct msift_dataset {
@@ -77,7 +96,8 @@ struct msift_dataset {
   int n_fields;
   struct msift_h5_field fields[MPISIFT_MAX_FIELDS];
   struct msift_scratch scratch; /* of the caller's thread */
-  size_t reader_bytes;          /* of a thread's scratch */
+  struct msift_readers readers;
+  int64_t prefetch; /* as in msift_reading */
 
   /* Of the rows that are gathered. */
   int64_t capacity;
@@ -87,12 +107,16 @@ struct msift_dataset {
 
 /* Local. On failure nothing is left behind. */
 mpisift_status msift_dataset_open(struct msift_dataset *dataset, const char *path, const char *group,
-                                  const char *const *names, int n_names, size_t cache_bytes,
+                                  const char *const *names, int n_names, const struct msift_reading *reading,
                                   struct msift_memory *memory, struct msift_error *error);
 void msift_dataset_close(struct msift_dataset *dataset, struct msift_memory *memory);
 
 /* Copy samples ids[0..n) to dst[f], [n][field f]. */
 mpisift_status msift_dataset_read(struct msift_dataset *dataset, int64_t n, const int64_t *ids, void *const *dst,
                                   struct msift_memory *memory, struct msift_error *error);
+
+/* Have the readers begin with the blocks of samples that will be read next. Cannot fail: what goes wrong is met when
+ * they are read. */
+void msift_dataset_prefetch(struct msift_dataset *dataset, int64_t n, const int64_t *ids, struct msift_memory *memory);
 
 #endif

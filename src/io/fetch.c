@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "io/h5.h"
+
 enum { READ_BYTES = 1 << 30 }; /* of one call of pread, which takes less than 2 GiB */
 
 static int64_t min64(int64_t a, int64_t b)
@@ -44,9 +46,9 @@ static bool fetch_part(const struct msift_h5_field *field, const struct msift_ex
   if (r->filters.n == 0)
     return chunk->bytes == raw ? read_bytes(r->descriptor, chunk->offset + (uint64_t)skip * field->bytes,
                                             (size_t)n * field->bytes, to, fault)
-                               : refuse(fault, "a chunk is stored with a wrong size; the file is damaged", 0);
+                               : refuse(fault, "a chunk has a wrong size or place; the file is damaged", 0);
   if (chunk->bytes > msift_stored_most(raw))
-    return refuse(fault, "a chunk is stored with a wrong size; the file is damaged", 0);
+    return refuse(fault, "a chunk has a wrong size or place; the file is damaged", 0);
   return read_bytes(r->descriptor, chunk->offset, chunk->bytes, scratch->buffers[0], fault) &&
          msift_decode(scratch, &r->filters, chunk->skipped, chunk->bytes, to, raw, fault);
 }
@@ -93,6 +95,14 @@ bool msift_fetch_unchanged(const struct msift_h5_field *field, struct msift_faul
   return true;
 }
 
+/* Of a file that has changed, that is the cause of whatever else is wrong. */
+void msift_fetch_block(struct msift_cached *p, struct msift_scratch *scratch)
+{
+  p->fault = (struct msift_fault){0};
+  msift_fetch(p->field, p->first, p->n, p->rows, scratch, &p->fault);
+  msift_fetch_unchanged(p->field, &p->fault);
+}
+
 bool msift_fetch_located(const struct msift_h5_field *field, int64_t first, int64_t n)
 {
   const struct msift_route *r = &field->route;
@@ -105,20 +115,22 @@ bool msift_fetch_located(const struct msift_h5_field *field, int64_t first, int6
   return true;
 }
 
-bool msift_fetch_by_hdf5(const struct msift_h5_field *field, int64_t first, int64_t n, void *to)
+bool msift_fetch_by_hdf5(const struct msift_h5_field *field, int64_t first, int64_t n, void *to, char *cause)
 {
   int rank = field->stored_rank;
   hsize_t start[H5S_MAX_RANK] = {(hsize_t)first}, count[H5S_MAX_RANK] = {(hsize_t)n};
   hid_t file_space = H5Dget_space(field->data), memory_space;
-  herr_t code = -1;
+  bool right;
 
   for (int d = 1; d < rank; d++)
     count[d] = (hsize_t)field->field.shape[d - 1];
   memory_space = H5Screate_simple(rank, count, NULL);
-  if (file_space >= 0 && memory_space >= 0 &&
-      H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0)
-    code = H5Dread(field->data, field->memory_type, memory_space, file_space, H5P_DEFAULT, to);
+  right = file_space >= 0 && memory_space >= 0 &&
+          H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
+          H5Dread(field->data, field->memory_type, memory_space, file_space, H5P_DEFAULT, to) >= 0;
+  if (!right)
+    msift_h5_cause(cause); /* the next call of HDF5 forgets it */
   H5Sclose(memory_space);
   H5Sclose(file_space);
-  return code >= 0;
+  return right;
 }

@@ -7,6 +7,9 @@
 #include "io/fetch.h"
 #include "io/h5.h"
 
+/* Places of groups whose blocks have none. */
+enum { NOT_BEGUN = -1, FINISHED = -2 };
+
 /* Rows of a field that are wanted. */
 struct wanted {
   struct msift_dataset *d;
@@ -14,6 +17,7 @@ struct wanted {
   int64_t n;
   const int64_t *ids;
   unsigned char *to;
+  int64_t n_groups, n_begun;
   bool by_row; /* some were read without a block */
   struct msift_memory *memory;
   struct msift_error *error;
@@ -41,35 +45,9 @@ static mpisift_status refuse(struct wanted *w, int64_t first, int64_t n, const s
                          fault->code != 0 ? ": " : "", fault->code != 0 ? strerror(fault->code) : "");
 }
 
-static int64_t rows_of(const struct wanted *w, int64_t block)
+static int state_of(const struct msift_cached *p)
 {
-  return min64(w->field->cache.rows, w->d->n - block * w->field->cache.rows);
-}
-
-static void load_by_hdf5(struct wanted *w, struct msift_cached *p, int64_t first, int64_t n, char *cause)
-{
-  struct msift_h5_quiet quiet;
-  bool right;
-
-  msift_h5_quiet_begin(&quiet);
-  right = msift_fetch_by_hdf5(w->field, first, n, p->rows);
-  p->fault = (struct msift_fault){right ? NULL : msift_h5_cause(cause), 0};
-  msift_h5_quiet_end(&quiet);
-  atomic_store(&p->state, right ? MSIFT_READY : MSIFT_FAILED);
-}
-
-static void load(struct wanted *w, struct msift_cached *p, char *cause)
-{
-  int64_t first = p->block * w->field->cache.rows, n = rows_of(w, p->block);
-  bool right;
-
-  if (!msift_fetch_located(w->field, first, n)) {
-    load_by_hdf5(w, p, first, n, cause);
-    return;
-  }
-  right = msift_fetch(w->field, first, n, p->rows, &w->d->scratch, &p->fault);
-  right = msift_fetch_unchanged(w->field, &p->fault) && right;
-  atomic_store(&p->state, right ? MSIFT_READY : MSIFT_FAILED);
+  return atomic_load_explicit(&p->state, memory_order_acquire);
 }
 
 /* Copy `run` rows from i on out of a block that is held, or read them where it is only noted. */
@@ -81,9 +59,8 @@ static mpisift_status take(struct wanted *w, int32_t place, int64_t i, int64_t r
   unsigned char *to = w->to + (size_t)i * bytes;
   struct msift_fault fault;
 
-  msift_cache_touch(c, place);
   p->used += run;
-  if (atomic_load_explicit(&p->state, memory_order_acquire) == MSIFT_READY) {
+  if (state_of(p) == MSIFT_READY) {
     memcpy(to, p->rows + (size_t)(w->ids[i] % c->rows) * bytes, (size_t)run * bytes);
     return MPISIFT_OK;
   }
@@ -92,81 +69,194 @@ static mpisift_status take(struct wanted *w, int32_t place, int64_t i, int64_t r
                                                                            : refuse(w, w->ids[i], run, &fault);
 }
 
-/* Take what is held; make groups of the rest, and return their number. An error ends it. */
-static int64_t take_held(struct wanted *w)
+static void append(struct wanted *w, int64_t g, int64_t i)
+{
+  struct msift_group *group = &w->d->groups[g];
+
+  w->d->next[group->last] = i;
+  group->last = i;
+}
+
+/* Rows from i on of a block that the cache has a place for. */
+static mpisift_status take_or_wait(struct wanted *w, int32_t place, int64_t i, int64_t run)
+{
+  struct msift_cached *p = &w->field->cache.cached[place];
+  int state = state_of(p);
+
+  msift_cache_touch(&w->field->cache, place);
+  if (state == MSIFT_READY || state == MSIFT_NOTED)
+    return take(w, place, i, run);
+  if (p->group >= 0) {
+    append(w, p->group, i);
+  } else {
+    p->group = w->n_groups;
+    p->pinned = true;
+    w->d->groups[w->n_groups++] = (struct msift_group){p->block, i, i, place};
+  }
+  return MPISIFT_OK;
+}
+
+/* Take what is held; make groups of the rest. */
+static void take_held(struct wanted *w)
 {
   struct msift_cache *c = &w->field->cache;
-  struct msift_group *groups = w->d->groups;
-  int64_t n_groups = 0;
 
-  for (int64_t i = 0, run; i < w->n; i += run) {
+  for (int64_t i = 0, run; i < w->n && w->error->status == MPISIFT_OK; i += run) {
     int64_t block = w->ids[i] / c->rows, place = c->place[block];
 
     run = run_length(w, i);
     w->d->next[i] = -1;
     if (place >= 0) {
-      if (take(w, (int32_t)place, i, run) != MPISIFT_OK)
-        return n_groups;
+      take_or_wait(w, (int32_t)place, i, run);
     } else if (place == -1) {
-      c->place[block] = (int32_t)(-2 - n_groups);
-      groups[n_groups++] = (struct msift_group){block, i, i};
+      c->place[block] = (int32_t)(-2 - w->n_groups);
+      w->d->groups[w->n_groups++] = (struct msift_group){block, i, i, NOT_BEGUN};
     } else {
-      struct msift_group *group = &groups[-2 - place];
-
-      w->d->next[group->last] = i;
-      group->last = i;
+      append(w, -2 - place, i);
     }
   }
-  return n_groups;
 }
 
-/* A block that is not held, or a note of it where its rows are to be read one by one. */
-static mpisift_status begin_block(struct wanted *w, int64_t block, int32_t *place)
+/* Name what a place is to hold. */
+static void assign(struct msift_dataset *d, struct msift_h5_field *field, struct msift_cached *p)
+{
+  p->field = field;
+  p->first = p->block * field->cache.rows;
+  p->n = min64(field->cache.rows, d->n - p->first);
+}
+
+/* Have the readers get a block that is not held, or note it where rows are to be read one by one. What HDF5 has to read
+ * stays vacant. False: there is no place, or an error. */
+static bool begin_block(struct wanted *w, struct msift_group *group)
 {
   struct msift_cache *c = &w->field->cache;
-  struct msift_cached *p;
-  char cause[MSIFT_TEXT];
-  int64_t first = block * c->rows, n = rows_of(w, block);
+  int32_t place = msift_cache_claim(c, group->block, &w->d->readers);
+  struct msift_cached *p = &c->cached[place];
 
-  *place = msift_cache_claim(c, block);
-  p = &c->cached[*place];
-  if (c->by_row && w->field->route.filters.n == 0 && msift_fetch_located(w->field, first, n)) {
+  if (place < 0)
+    return false;
+  assign(w->d, w->field, p);
+  if (c->by_row && w->field->route.filters.n == 0 && msift_fetch_located(w->field, p->first, p->n)) {
     atomic_store(&p->state, MSIFT_NOTED);
-    return MPISIFT_OK;
+  } else if (msift_cache_room(c, place, w->memory, w->error) != MPISIFT_OK) {
+    msift_cache_drop(c, place);
+    return false;
+  } else if (w->d->readers.n > 0 && msift_fetch_located(w->field, p->first, p->n)) {
+    msift_readers_queue(&w->d->readers, p);
   }
-  if (msift_cache_room(c, *place, w->memory, w->error) == MPISIFT_OK) {
-    load(w, p, cause);
-    if (atomic_load(&p->state) == MSIFT_FAILED)
-      refuse(w, first, n, &p->fault);
-  }
-  if (w->error->status != MPISIFT_OK)
-    msift_cache_drop(c, *place);
-  return w->error->status;
+  p->pinned = true;
+  group->place = place;
+  return true;
 }
 
-static mpisift_status take_group(struct wanted *w, const struct msift_group *group)
+/* What this thread has to do itself. */
+static void load(struct wanted *w, struct msift_cached *p, char *cause)
 {
-  int32_t place;
+  struct msift_h5_quiet quiet;
 
-  MSIFT_TRY(begin_block(w, group->block, &place));
-  for (int64_t i = group->first; i >= 0; i = w->d->next[i])
-    MSIFT_TRY(take(w, place, i, run_length(w, i)));
-  return MPISIFT_OK;
+  if (msift_fetch_located(w->field, p->first, p->n)) {
+    msift_fetch_block(p, &w->d->scratch);
+  } else {
+    msift_h5_quiet_begin(&quiet);
+    p->fault = (struct msift_fault){0};
+    if (!msift_fetch_by_hdf5(w->field, p->first, p->n, p->rows, cause))
+      p->fault.what = cause;
+    msift_h5_quiet_end(&quiet);
+  }
+  atomic_store(&p->state, p->fault.what == NULL ? MSIFT_READY : MSIFT_FAILED);
+}
+
+static void finish_group(struct wanted *w, struct msift_group *group)
+{
+  struct msift_cache *c = &w->field->cache;
+  struct msift_cached *p = &c->cached[group->place];
+  char cause[MSIFT_TEXT];
+
+  if (state_of(p) == MSIFT_VACANT)
+    load(w, p, cause);
+  else
+    msift_readers_wait(&w->d->readers, p, &w->d->scratch);
+  p->pinned = false;
+  p->group = -1;
+  if (state_of(p) == MSIFT_FAILED) {
+    refuse(w, p->first, p->n, &p->fault);
+    msift_cache_drop(c, group->place);
+    return;
+  }
+  for (int64_t i = group->first; i >= 0 && w->error->status == MPISIFT_OK; i = w->d->next[i])
+    take(w, group->place, i, run_length(w, i));
+  group->place = FINISHED;
+}
+
+/* Readers may still be busy with blocks that nobody wants any more: wait for one. */
+static void wait_for_place(struct wanted *w)
+{
+  struct msift_cache *c = &w->field->cache;
+  int32_t i = c->oldest;
+
+  if (w->error->status != MPISIFT_OK)
+    return;
+  while (c->cached[i].pinned)
+    i = c->cached[i].newer;
+  msift_readers_wait(&w->d->readers, &c->cached[i], &w->d->scratch);
+}
+
+/* If there are readers, blocks are begun as far ahead as there are places for. */
+static void begin_more(struct wanted *w)
+{
+  struct msift_group *groups = w->d->groups;
+
+  while (w->d->readers.n > 0 && w->n_begun < w->n_groups &&
+         (groups[w->n_begun].place != NOT_BEGUN || begin_block(w, &groups[w->n_begun])))
+    w->n_begun++;
+}
+
+/* First the blocks that were being read already: they hold places. Then no group that is waiting has a place which one
+ * before it needs. */
+static void take_groups(struct wanted *w)
+{
+  struct msift_group *groups = w->d->groups;
+
+  for (int sweep = 0; sweep < 2; sweep++)
+    for (int64_t g = 0; g < w->n_groups && w->error->status == MPISIFT_OK; g++) {
+      begin_more(w);
+      while (sweep == 1 && w->error->status == MPISIFT_OK && groups[g].place == NOT_BEGUN &&
+             !begin_block(w, &groups[g]))
+        wait_for_place(w);
+      if (groups[g].place >= 0 && w->error->status == MPISIFT_OK)
+        finish_group(w, &groups[g]);
+    }
+}
+
+/* What an error has left undone. */
+static void forget_groups(struct wanted *w)
+{
+  struct msift_cache *c = &w->field->cache;
+
+  for (int64_t g = 0; g < w->n_groups; g++) {
+    const struct msift_group *group = &w->d->groups[g];
+    int32_t place = c->place[group->block];
+
+    if (place < -1)
+      c->place[group->block] = -1;
+    else if (place >= 0 && c->cached[place].pinned) {
+      c->cached[place].pinned = false;
+      c->cached[place].group = -1;
+      if (state_of(&c->cached[place]) == MSIFT_VACANT)
+        msift_cache_drop(c, place);
+    }
+  }
 }
 
 static mpisift_status read_field(struct wanted *w)
 {
-  struct msift_cache *c = &w->field->cache;
-  int64_t n_groups = take_held(w);
   struct msift_fault fault;
 
-  for (int64_t g = 0; g < n_groups; g++) {
-    if (w->error->status == MPISIFT_OK)
-      take_group(w, &w->d->groups[g]);
-    if (c->place[w->d->groups[g].block] < -1)
-      c->place[w->d->groups[g].block] = -1;
-  }
-  if (w->error->status == MPISIFT_OK && w->by_row && !msift_fetch_unchanged(w->field, &fault))
+  take_held(w);
+  take_groups(w);
+  if (w->error->status != MPISIFT_OK)
+    forget_groups(w);
+  else if (w->by_row && !msift_fetch_unchanged(w->field, &fault))
     refuse(w, w->ids[0], 1, &fault);
   return w->error->status;
 }
@@ -193,4 +283,56 @@ mpisift_status msift_dataset_read(struct msift_dataset *d, int64_t n, const int6
     MSIFT_TRY(read_field(&w));
   }
   return MPISIFT_OK;
+}
+
+/* Blocks that are held do not give way to others that are wanted at the same time. Returns whether one was begun. */
+static bool begin_ahead(struct msift_dataset *d, struct msift_h5_field *field, int64_t block,
+                        struct msift_memory *memory, struct msift_error *error)
+{
+  struct msift_cache *c = &field->cache;
+  int64_t first = block * c->rows;
+  int32_t place;
+
+  if (!msift_fetch_located(field, first, min64(c->rows, d->n - first)))
+    return false;
+  place = msift_cache_claim(c, block, &d->readers);
+  if (place < 0)
+    return false;
+  assign(d, field, &c->cached[place]);
+  if (msift_cache_room(c, place, memory, error) != MPISIFT_OK) {
+    msift_cache_drop(c, place);
+    return false;
+  }
+  c->cached[place].pinned = true;
+  msift_readers_queue(&d->readers, &c->cached[place]);
+  return true;
+}
+
+static void prefetch_field(struct msift_dataset *d, struct msift_h5_field *field, int64_t n, const int64_t *ids,
+                           struct msift_memory *memory)
+{
+  struct msift_cache *c = &field->cache;
+  struct msift_error error = {0};
+  int64_t begun = 0;
+
+  for (int64_t i = 0; i < n && begun < d->prefetch && error.status == MPISIFT_OK; i++) {
+    int64_t block = ids[i] / c->rows;
+    int32_t place = c->place[block];
+
+    if (place < 0) {
+      begun += begin_ahead(d, field, block, memory, &error);
+    } else if (!c->cached[place].pinned) {
+      msift_cache_touch(c, place);
+      c->cached[place].pinned = true;
+    }
+  }
+  for (int32_t i = c->newest; i >= 0 && c->cached[i].pinned; i = c->cached[i].older)
+    c->cached[i].pinned = false;
+}
+
+void msift_dataset_prefetch(struct msift_dataset *d, int64_t n, const int64_t *ids, struct msift_memory *memory)
+{
+  for (int f = 0; f < d->n_fields && d->readers.n > 0; f++)
+    if (d->fields[f].route.why == NULL && !d->fields[f].cache.by_row)
+      prefetch_field(d, &d->fields[f], n, ids, memory);
 }

@@ -154,15 +154,17 @@ size_t msift_route_decodes(const struct msift_h5_field *field)
   return r->why == NULL && r->filters.n > 0 ? (size_t)r->chunk * field->bytes : 0;
 }
 
-/* The last row that is stored, or −1. */
+/* The last row that is stored in a chunk of a size that can be, or −1: HDF5 takes memory for any size that is claimed.
+ */
 static int64_t last_stored(const struct msift_h5_field *field, int64_t n)
 {
   const struct msift_route *r = &field->route;
+  size_t most = msift_stored_most((size_t)r->chunk * field->bytes);
   int64_t chunk = r->n_chunks - 1;
 
   if (r->chunk == 0)
     return n - 1;
-  while (chunk >= 0 && r->chunks[chunk].bytes == 0)
+  while (chunk >= 0 && (r->chunks[chunk].bytes == 0 || r->chunks[chunk].bytes > most))
     chunk--;
   return chunk == r->n_chunks - 1 ? n - 1 : (chunk + 1) * r->chunk - 1;
 }
@@ -172,8 +174,9 @@ static const char *compare_row(struct msift_h5_field *field, int64_t row, unsign
 {
   int64_t first = field->route.filters.n > 0 ? row / field->route.chunk * field->route.chunk : row;
   struct msift_fault fault;
+  char cause[MSIFT_TEXT];
 
-  if (!msift_fetch_by_hdf5(field, row, 1, other))
+  if (!msift_fetch_by_hdf5(field, row, 1, other, cause))
     return "its last row cannot be read";
   if (!msift_fetch(field, first, row - first + 1, own, scratch, &fault) ||
       memcmp(own + (size_t)(row - first) * field->bytes, other, field->bytes) != 0)

@@ -309,8 +309,8 @@ static int open_groups(data_set *data)
   named_group groups[DATA_GROUPS];
   int n_groups = list_groups(data, groups);
   for (int g = 0; g < n_groups; g++) {
-    mpisift_status status = mpisift_dataset_open(data->ctx, place->file, groups[g].name, place->fields,
-                                                 count_fields(place, g), 0, &data->handles[g]);
+    mpisift_status status = mpisift_dataset_open_as(data->ctx, place->file, groups[g].name, place->fields,
+                                                    count_fields(place, g), &place->reading, &data->handles[g]);
     if (status != MPISIFT_OK)
       return open_failed(data, g, groups[g].name);
     *groups[g].source = mpisift_dataset_source(data->handles[g]);
@@ -412,6 +412,18 @@ static int fold_read(void *user, int64_t n, const int64_t *positions, void *cons
   return 0;
 }
 
+static void fold_prefetch(void *user, int64_t n, const int64_t *positions)
+{
+  const data_fold *fold = user;
+  int64_t ids[DATA_PIECE];
+  for (int64_t first = 0; first < n; first += DATA_PIECE) {
+    int64_t count = n - first < DATA_PIECE ? n - first : DATA_PIECE;
+    for (int64_t i = 0; i < count; i++)
+      ids[i] = fold_id(fold, positions[first + i]);
+    fold->whole->prefetch(fold->whole->user, count, ids);
+  }
+}
+
 mpisift_source data_fold_source(data_fold *fold)
 {
   const mpisift_source *whole = fold->whole;
@@ -421,6 +433,7 @@ mpisift_source data_fold_source(data_fold *fold)
   source.n = fold->held_out ? held : whole->n - held;
   source.block = whole->block > FOLD ? whole->block - whole->block / FOLD : whole->block;
   source.read = fold_read;
+  source.prefetch = whole->prefetch ? fold_prefetch : NULL;
   return source;
 }
 

@@ -281,6 +281,19 @@ static inline mpisift_dataset *open_dataset(const struct fixture *f, const char 
   return dataset;
 }
 
+/* All fields of the root, with a number of threads, which may be 0. */
+static inline mpisift_dataset *open_threaded(const struct fixture *f, int threads, size_t cache_bytes)
+{
+  mpisift_dataset *dataset = NULL;
+  mpisift_reading reading;
+
+  mpisift_reading_init(&reading, sizeof reading);
+  reading.threads = threads;
+  reading.cache_bytes = cache_bytes;
+  CU_ASSERT_EQUAL_FATAL(mpisift_dataset_open_as(f->ctx, f->path, NULL, NULL, 0, &reading, &dataset), MPISIFT_OK);
+  return dataset;
+}
+
 /* Elements of the rows read that are not what was written; −1 where reading fails. */
 static inline int64_t count_wrong(const mpisift_source *s, int64_t n, const int64_t *ids)
 {
