@@ -17,6 +17,13 @@ AC_DEFUN([MPISIFT_CHECK_ZLIB],
   [AC_MSG_ERROR([zlib not found by pkg-config.  Debian/Ubuntu: apt install zlib1g-dev;
   else set ZLIB_CFLAGS and ZLIB_LIBS])])])
 
+# MPISIFT_CHECK_FILTERS: chunks compressed with LZ4 or Zstandard, which HDF5 itself reads with plugins only.
+AC_DEFUN([MPISIFT_CHECK_FILTERS],
+[PKG_CHECK_MODULES([LZ4], [liblz4], [mpisift_filters=LZ4
+   AC_DEFINE([HAVE_LZ4], [1], [Whether chunks can be decompressed with LZ4.])], [mpisift_filters=])
+PKG_CHECK_MODULES([ZSTD], [libzstd], [mpisift_filters="$mpisift_filters Zstandard"
+   AC_DEFINE([HAVE_ZSTD], [1], [Whether chunks can be decompressed with Zstandard.])], [:])])
+
 # MPISIFT_CHECK_CUNIT: for the test programs only.
 AC_DEFUN([MPISIFT_CHECK_CUNIT],
 [PKG_CHECK_MODULES([CUNIT], [cunit >= 2.1], [mpisift_have_cunit=yes],

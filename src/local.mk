@@ -90,7 +90,7 @@ libmpisift_core_la_SOURCES = \
 	src/io/rows.c \
 	src/io/rows.h
 libmpisift_core_la_CPPFLAGS = $(library_cppflags)
-libmpisift_core_la_LIBADD = $(HDF5_LIBS) $(ZLIB_LIBS) $(MPI_LIBS) -lm
+libmpisift_core_la_LIBADD = $(HDF5_LIBS) $(ZLIB_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(MPI_LIBS) -lm
 
 cuda_sources = \
 	src/backend/cuda/pinned.c

@@ -29,7 +29,7 @@ SH_LOG_DRIVER = $(LOG_DRIVER)
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 
 # A program is built from the file of its name and links the library's inside.
-LDADD = libmpisift_core.la $(CUNIT_LIBS) $(HDF5_LIBS) $(MPI_LIBS) -lm
+LDADD = libmpisift_core.la $(CUNIT_LIBS) $(HDF5_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(MPI_LIBS) -lm
 unit_tests = \
 	tests/unit/test_base \
 	tests/unit/test_bins \

@@ -22,6 +22,7 @@ struct msift_route {
   int64_t n_chunks;
   struct msift_extent *chunks;
   struct msift_filters filters;
+  bool alone;         /* HDF5 lacks a filter, and cannot read any row to compare with */
   size_t element;     /* bytes */
   bool swapped;       /* they are in the other order in the file */
   struct stat opened; /* the file, as it was */

@@ -1,6 +1,28 @@
+#include <config.h>
+
 #include "io/decode.h"
 
 #include <string.h>
+
+#ifdef HAVE_LZ4
+#include <lz4.h>
+#endif
+#ifdef HAVE_ZSTD
+#include <zstd.h>
+#endif
+
+bool msift_decodes(enum msift_filter_kind kind)
+{
+#ifndef HAVE_LZ4
+  if (kind == MSIFT_LZ4)
+    return false;
+#endif
+#ifndef HAVE_ZSTD
+  if (kind == MSIFT_ZSTD)
+    return false;
+#endif
+  return kind >= MSIFT_SHUFFLE;
+}
 
 size_t msift_stored_most(size_t raw)
 {
@@ -31,6 +53,9 @@ mpisift_status msift_scratch_init(struct msift_scratch *s, size_t raw, struct ms
     return msift_error_set(error, MPISIFT_ERR_MEMORY, "cannot allocate what zlib decompresses with");
   }
   s->can_inflate = true;
+#ifdef HAVE_ZSTD
+  s->zstd = ZSTD_createDCtx();
+#endif
   return MPISIFT_OK;
 }
 
@@ -39,6 +64,9 @@ void msift_scratch_destroy(struct msift_scratch *s, struct msift_memory *memory)
   if (s->can_inflate)
     inflateEnd(&s->inflate);
   s->can_inflate = false;
+#ifdef HAVE_ZSTD
+  ZSTD_freeDCtx(s->zstd);
+#endif
   msift_free(memory, &s->memory);
 }
 
@@ -105,6 +133,72 @@ static bool undo_deflate(z_stream *stream, const unsigned char *from, size_t byt
                                                 : "a chunk does not decompress; the file is damaged");
 }
 
+#ifdef HAVE_LZ4
+
+static uint64_t big_endian(const unsigned char *bytes, int n)
+{
+  uint64_t value = 0;
+
+  for (int i = 0; i < n; i++)
+    value = value << 8 | bytes[i];
+  return value;
+}
+
+static bool undo_lz4_block(const unsigned char *from, size_t bytes, unsigned char *to, size_t want)
+{
+  if (bytes == want)
+    memcpy(to, from, want);
+  else if (bytes > INT32_MAX || want > INT32_MAX ||
+           LZ4_decompress_safe((const char *)from, (char *)to, (int)bytes, (int)want) != (int)want)
+    return false;
+  return true;
+}
+
+/* The form of HDF5's filter 32004: the size in 8 bytes, that of a block in 4; for each block its compressed size in 4,
+ * and itself, which is as it was where both sizes are equal. */
+static bool undo_lz4(const unsigned char *from, size_t bytes, unsigned char *to, size_t room, size_t *made,
+                     struct msift_fault *fault)
+{
+  static const char damaged[] = "a chunk does not decompress; the file is damaged";
+  uint64_t total = bytes < 12 ? UINT64_MAX : big_endian(from, 8), most = bytes < 12 ? 0 : big_endian(from + 8, 4);
+  size_t at = 12, done = 0;
+
+  if (total > room || most == 0)
+    return refuse(fault, damaged);
+  while (done < total) {
+    size_t want = total - done < most ? total - done : most;
+    size_t packed = bytes - at < 4 ? SIZE_MAX : big_endian(from + at, 4);
+
+    at += 4;
+    if (packed == SIZE_MAX || packed > bytes - at || !undo_lz4_block(from + at, packed, to + done, want))
+      return refuse(fault, damaged);
+    at += packed;
+    done += want;
+  }
+  *made = total;
+  return true;
+}
+
+#endif
+
+#ifdef HAVE_ZSTD
+
+static bool undo_zstd(void *context, const unsigned char *from, size_t bytes, unsigned char *to, size_t room,
+                      size_t *made, struct msift_fault *fault)
+{
+  size_t n;
+
+  if (context == NULL)
+    return refuse(fault, "no memory to decompress a chunk");
+  n = ZSTD_decompressDCtx(context, to, room, from, bytes);
+  if (ZSTD_isError(n))
+    return refuse(fault, "a chunk does not decompress; the file is damaged");
+  *made = n;
+  return true;
+}
+
+#endif
+
 static uint32_t fold(uint32_t sum)
 {
   return (sum & 0xffff) + (sum >> 16);
@@ -159,6 +253,14 @@ static bool undo(struct msift_scratch *s, const struct msift_filter *filter, con
 {
   if (filter->kind == MSIFT_DEFLATE)
     return undo_deflate(&s->inflate, from, *bytes, to, room, bytes, fault);
+#ifdef HAVE_LZ4
+  if (filter->kind == MSIFT_LZ4)
+    return undo_lz4(from, *bytes, to, room, bytes, fault);
+#endif
+#ifdef HAVE_ZSTD
+  if (filter->kind == MSIFT_ZSTD)
+    return undo_zstd(s->zstd, from, *bytes, to, room, bytes, fault);
+#endif
   if (*bytes > room)
     return refuse(fault, "a chunk is stored with a wrong size; the file is damaged");
   unshuffle(from, *bytes, filter->element, to);

@@ -9,7 +9,7 @@
 
 #include "base/memory.h"
 
-enum msift_filter_kind { MSIFT_SHUFFLE, MSIFT_DEFLATE, MSIFT_FLETCHER32 };
+enum msift_filter_kind { MSIFT_SHUFFLE, MSIFT_DEFLATE, MSIFT_FLETCHER32, MSIFT_LZ4, MSIFT_ZSTD };
 
 enum { MSIFT_MAX_FILTERS = 8 };
 
@@ -36,7 +36,11 @@ struct msift_scratch {
   size_t room; /* of a buffer */
   z_stream inflate;
   bool can_inflate;
+  void *zstd; /* its context; NULL where there is none */
 };
+
+/* Whether this library was built to undo a filter. */
+bool msift_decodes(enum msift_filter_kind kind);
 
 /* Most bytes that a chunk of so many may be stored in; more is damage. */
 size_t msift_stored_most(size_t raw);

@@ -24,36 +24,40 @@ static const char *compare_types(struct msift_h5_field *field)
   return why;
 }
 
-static const char *take_filter(hid_t properties, unsigned i, struct msift_filters *filters)
+/* Registered with The HDF Group. */
+enum { FILTER_LZ4 = 32004, FILTER_ZSTD = 32015 };
+
+static const char *take_filter(hid_t properties, unsigned i, struct msift_route *r)
 {
-  struct msift_filter *filter = &filters->of[filters->n];
+  static const struct {
+    H5Z_filter_t id;
+    enum msift_filter_kind kind;
+  } known[] = {{H5Z_FILTER_SHUFFLE, MSIFT_SHUFFLE},
+               {H5Z_FILTER_DEFLATE, MSIFT_DEFLATE},
+               {H5Z_FILTER_FLETCHER32, MSIFT_FLETCHER32},
+               {FILTER_LZ4, MSIFT_LZ4},
+               {FILTER_ZSTD, MSIFT_ZSTD}};
   unsigned flags, values[8] = {0};
   size_t n_values = 8;
+  H5Z_filter_t id = H5Pget_filter2(properties, i, &flags, &n_values, values, 0, NULL, NULL);
 
-  switch (H5Pget_filter2(properties, i, &flags, &n_values, values, 0, NULL, NULL)) {
-  case H5Z_FILTER_SHUFFLE:
-    *filter = (struct msift_filter){MSIFT_SHUFFLE, n_values > 0 && values[0] > 0 ? values[0] : 1};
-    break;
-  case H5Z_FILTER_DEFLATE:
-    *filter = (struct msift_filter){MSIFT_DEFLATE, 0};
-    break;
-  case H5Z_FILTER_FLETCHER32:
-    *filter = (struct msift_filter){MSIFT_FLETCHER32, 0};
-    break;
-  default:
-    return "it has a filter that only HDF5 undoes";
-  }
-  filters->n++;
-  return NULL;
+  r->alone = r->alone || H5Zfilter_avail(id) <= 0;
+  for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
+    if (known[k].id == id && msift_decodes(known[k].kind)) {
+      r->filters.of[r->filters.n++] =
+          (struct msift_filter){known[k].kind, n_values > 0 && values[0] > 0 ? values[0] : 1};
+      return NULL;
+    }
+  return "it has a filter that only HDF5 undoes";
 }
 
-static const char *take_filters(hid_t properties, struct msift_filters *filters)
+static const char *take_filters(hid_t properties, struct msift_route *r)
 {
   int n = H5Pget_nfilters(properties);
   const char *why = n < 0 || n > MSIFT_MAX_FILTERS ? "it has too many filters" : NULL;
 
   for (int i = 0; i < n && why == NULL; i++)
-    why = take_filter(properties, (unsigned)i, filters);
+    why = take_filter(properties, (unsigned)i, r);
   return why;
 }
 
@@ -98,7 +102,7 @@ static const char *take_chunked(struct msift_h5_field *field, hid_t properties, 
       return "its chunks do not hold whole rows";
   field->route.chunk = (int64_t)chunk[0];
   field->route.n_chunks = (n + field->route.chunk - 1) / field->route.chunk;
-  return take_filters(properties, &field->route.filters);
+  return take_filters(properties, &field->route);
 }
 
 static const char *take_layout(struct msift_h5_field *field, int64_t n)
@@ -193,7 +197,7 @@ mpisift_status msift_route_check(struct msift_h5_field *field, int64_t n, struct
 
   if (r->why == NULL && row < 0)
     r->why = "it has no rows in the file";
-  if (r->why != NULL)
+  if (r->why != NULL || r->alone)
     return MPISIFT_OK;
   own = msift_alloc(memory, error, rows + 1, field->bytes);
   if (own == NULL)
