@@ -35,13 +35,8 @@ static mpisift_status post_sends(mpisift_loader *l, struct msift_error *error)
 
     if (t->from != l->plan.rank)
       continue;
-    for (int64_t i = 0; i < t->n; i++) {
-      const unsigned char *record = msift_ring_at(&l->pool.records, t->first + i);
-      size_t bytes = msift_record_size(l, record);
-
-      memcpy(end, record, bytes);
-      end += bytes;
-    }
+    for (int64_t i = 0; i < t->n; i++)
+      end += msift_record_copy(l, msift_ring_at(&l->pool.records, t->first + i), end);
     MSIFT_TRY(msift_exchange_send(&l->exchange, message, units(l, (size_t)(end - message)), t->to, error));
     l->sent_bytes += l->n_padded > 0 ? end - message : 0;
   }

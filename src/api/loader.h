@@ -52,7 +52,8 @@ struct msift_stage {
   int64_t *lengths;               /* [capacity][n_padded] */
   struct msift_arrival *arrivals; /* of pushed candidates */
   int64_t *ids, *positions;
-  int64_t *ahead; /* [capacity]: ids of the round to come, told to the source */
+  int64_t *ahead; /* [capacity]: ids told to the source, of this rank's places from a position of an epoch on */
+  int64_t ahead_epoch, ahead_begin, n_ahead;
   float *losses;
   mpisift_scores more; /* those besides the loss that the configuration asks for */
   struct msift_chance *chances;
@@ -180,8 +181,11 @@ void msift_stage_decide(mpisift_loader *loader);
 /* The words that tell which positions are accepted. */
 int64_t msift_map_words(const mpisift_loader *loader, int64_t positions);
 
-/* record.c: a staged row as a record; a record as a row of the batch, returns its tag; bytes of a record. */
+/* record.c: a staged row as a record; records complete, before the stage is filled again; a complete copy of a record,
+ * returns its bytes; a record as a row of the batch, returns its tag; bytes of a record. */
 void msift_record_write(const mpisift_loader *loader, int64_t row, unsigned char *record);
+void msift_records_settle(mpisift_loader *loader);
+size_t msift_record_copy(const mpisift_loader *loader, const unsigned char *record, unsigned char *to);
 struct msift_tag msift_record_read(mpisift_loader *loader, const unsigned char *record, int64_t row);
 size_t msift_record_size(const mpisift_loader *loader, const unsigned char *record);
 

@@ -91,6 +91,7 @@ void msift_round_stage(mpisift_loader *l, bool candidates)
   memset(l->reduction.words, 0, (size_t)l->reduction.n * sizeof *l->reduction.words);
   if (!candidates)
     return;
+  msift_records_settle(l);
   msift_stage_reserve(l, &l->failure);
   if (l->pushed) {
     msift_stage_take(l);

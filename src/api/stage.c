@@ -133,6 +133,9 @@ static void prefetch(mpisift_loader *l)
   end = end < l->source.n ? end : l->source.n;
   while (n < s->capacity && (position = msift_lane_next(l->lanes, team->size, team->rank, position)) < end)
     s->ahead[n++] = msift_order_id(&l->order, position++);
+  s->ahead_epoch = l->epoch;
+  s->ahead_begin = s->end;
+  s->n_ahead = n;
   if (n > 0)
     l->source.prefetch(l->source.user, n, s->ahead);
 }
@@ -141,10 +144,11 @@ static void read_indexed(mpisift_loader *l, void *const *dst)
 {
   struct msift_stage *s = &l->stage;
   int64_t n = s->share - s->filled;
+  int64_t known = s->ahead_epoch == l->epoch && s->ahead_begin == s->begin ? s->n_ahead : 0;
   int code;
 
   for (int64_t i = s->filled; i < s->share; i++)
-    s->ids[i] = msift_order_id(&l->order, s->positions[i]);
+    s->ids[i] = i < known ? s->ahead[i] : msift_order_id(&l->order, s->positions[i]);
   code = n > 0 ? l->source.read(l->source.user, n, s->ids + s->filled, dst) : 0;
   if (code != 0) {
     callback_failed(l, "reading", code);

@@ -5,11 +5,12 @@
 
 #include "base/ring.h"
 
-/* What travels with a sample besides its fields, frozen at acceptance. A record is a msift_tag and then the fields. */
+/* What travels with a sample besides its fields, frozen at acceptance. A record is a msift_tag and then the fields;
+ * while these are still in the stage, room for them. */
 struct msift_tag {
   int64_t id, epoch;
   float loss, probability, weight;
-  uint32_t unused;
+  uint32_t staged; /* 1 + the row of the stage where the fields are; 0: they follow */
 };
 
 struct msift_pool {

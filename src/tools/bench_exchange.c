@@ -129,7 +129,7 @@ static void destroy(exchange_run *run)
   free(run->table);
 }
 
-/* Rounds until a batch is there. */
+/* Rounds until a batch is there, in complete records, as all ways copy them. */
 static mpisift_status fill_pool(mpisift_loader *l)
 {
   if (!l->in_epoch)
@@ -139,6 +139,7 @@ static mpisift_status fill_pool(mpisift_loader *l)
     MSIFT_TRY(msift_round_post(l));
     MSIFT_TRY(msift_round_end(l));
   }
+  msift_records_settle(l);
   return MPISIFT_OK;
 }
 
