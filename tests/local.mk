@@ -51,6 +51,7 @@ mpi_tests = \
 	tests/mpi/test_faults \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
+	tests/mpi/test_packed \
 	tests/mpi/test_pool \
 	tests/mpi/test_readers \
 	tests/mpi/test_reading \

@@ -15,7 +15,23 @@ struct mpisift_dataset {
   mpisift_ctx *ctx;
   struct msift_dataset file;
   mpisift_field fields[MPISIFT_MAX_FIELDS];
+  bool warned;
 };
+
+/* Blocks that have to be read whole, and give way before most of their rows were wanted. */
+static void warn_of_waste(mpisift_dataset *d)
+{
+  for (int f = 0; f < d->file.n_fields && !d->warned && d->ctx->team.all_rank == 0; f++) {
+    const struct msift_h5_field *field = &d->file.fields[f];
+
+    d->warned = field->cache.wasteful && (field->route.why != NULL || field->route.filters.n > 0);
+    if (d->warned)
+      msift_log(d->ctx, MPISIFT_LOG_WARNING,
+                "%s: field %s: chunks are read again and again, as the cache holds %d blocks of %lld rows; set "
+                "cache_bytes to more, or take fewer lanes or a smaller window",
+                d->file.path, field->name, (int)field->cache.max_cached, (long long)field->cache.rows);
+  }
+}
 
 /* Runs as a source's callback and when called by the user: the cause is told where either is looked for. */
 static int read_dataset(void *user, int64_t n, const int64_t *ids, void *const *dst)
@@ -23,7 +39,10 @@ static int read_dataset(void *user, int64_t n, const int64_t *ids, void *const *
   mpisift_dataset *dataset = user;
   mpisift_ctx *ctx = dataset->ctx;
 
-  return (int)msift_dataset_read(&dataset->file, n, ids, dst, &ctx->memory, msift_error_begin(ctx));
+  int code = (int)msift_dataset_read(&dataset->file, n, ids, dst, &ctx->memory, msift_error_begin(ctx));
+
+  warn_of_waste(dataset);
+  return code;
 }
 
 static void prefetch_dataset(void *user, int64_t n, const int64_t *ids)

@@ -117,7 +117,8 @@ static void judge(struct msift_cache *c, int64_t used)
   c->n_left_used += used;
   if (c->n_left < JUDGED)
     return;
-  c->by_row = c->rows == 1 || c->n_left_used * 2 < c->n_left * c->rows;
+  c->wasteful = c->n_left_used * 2 < c->n_left * c->rows;
+  c->by_row = c->rows == 1 || c->wasteful;
   c->n_left = c->n_left_used = 0;
 }
 

@@ -63,6 +63,7 @@ struct msift_cache {
   int32_t *place; /* [n_blocks]: index in `cached`, or −1; while rows are gathered, −2 − index of a group */
   int32_t n_cached, max_cached, newest, oldest;
   bool by_row;                 /* rows are read one by one, as few of a block are wanted while it is held */
+  bool wasteful;               /* few rows were used of the last blocks that gave way */
   int64_t n_left, n_left_used; /* blocks that gave way since that was last judged, and the rows used of them */
 };
 

@@ -481,9 +481,43 @@ static void locked_files(void)
   end(&f);
 }
 
+static int warnings;
+
+static void count_warning(void *user, int level, const char *text)
+{
+  (void)user;
+  warnings += level == MPISIFT_LOG_WARNING && strstr(text, "field x: chunks are read again and again") != NULL;
+}
+
+/* Chunks of 64 rows, of which one row is wanted at a time, or all; said once, by one rank. */
+static void wasteful_caches_are_told(void)
+{
+  struct fixture f;
+  int64_t ids[CHUNK];
+
+  begin(&f);
+  f.ctx->hooks.log = count_warning;
+  write_fields(&f, NULL, &deflated, 1, ROWS);
+  for (int all = 1; all >= 0; all--) {
+    mpisift_dataset *dataset = open_threaded(&f, 1, 400000);
+    mpisift_source source = mpisift_dataset_source(dataset);
+
+    for (int round = 0; round < 300; round++) {
+      int64_t chunk = round % (ROWS / CHUNK);
+
+      for (int64_t i = 0; i < CHUNK; i++)
+        ids[i] = chunk * CHUNK + (all ? i : 7);
+      CU_ASSERT_EQUAL(count_wrong(&source, all ? CHUNK : 1, ids), 0);
+    }
+    CU_ASSERT_EQUAL(warnings, !all && test_rank == 0);
+    mpisift_dataset_close(&dataset);
+  }
+  end(&f);
+}
+
 TEST_MAIN("readers", {"same rows", same_rows}, {"close at once", close_at_once}, {"beside HDF5", beside_hdf5},
           {"damaged bytes", damaged_bytes}, {"wrong sizes", wrong_sizes}, {"unfiltered sizes", unfiltered_sizes},
           {"wrong checksum", wrong_checksum}, {"files that change", files_that_change},
           {"change under a loader", change_under_a_loader}, {"memory runs out in opening", memory_runs_out_in_opening},
           {"memory runs out in reading", memory_runs_out_in_reading}, {"wrong options", wrong_options},
-          {"locked files", locked_files})
+          {"locked files", locked_files}, {"wasteful caches are told", wasteful_caches_are_told})
