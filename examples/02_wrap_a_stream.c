@@ -61,7 +61,8 @@ int main(int argc, char **argv)
   const mpisift_field field = {.name = "x", .type = MPISIFT_F32};
   const mpisift_team team = {.comm = MPI_COMM_WORLD, .replica = MPI_COMM_NULL};
   struct generator g;
-  mpisift_source source = {&g, -1, 0, 1, &field, NULL, pull, begin_epoch};
+  mpisift_source source = {
+      .user = &g, .n = -1, .n_fields = 1, .fields = &field, .pull = pull, .begin_epoch = begin_epoch};
   mpisift_status status = MPISIFT_END_OF_EPOCH;
   mpisift_config config;
   mpisift_ctx *ctx;

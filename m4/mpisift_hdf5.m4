@@ -27,6 +27,7 @@ AS_IF([test -n "$HDF5_LIBS"], [],
 mpisift_save_CPPFLAGS=$CPPFLAGS; mpisift_save_LIBS=$LIBS
 CPPFLAGS="$CPPFLAGS $HDF5_CFLAGS $MPI_CFLAGS"; LIBS="$HDF5_LIBS $MPI_LIBS $LIBS"
 MPISIFT_HDF5_PROBE
+AC_CHECK_FUNCS([H5Dchunk_iter H5Pset_file_locking])
 CPPFLAGS=$mpisift_save_CPPFLAGS; LIBS=$mpisift_save_LIBS
 AC_SUBST([with_hdf5])
 ])

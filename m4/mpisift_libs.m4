@@ -11,11 +11,18 @@ AC_DEFUN([MPISIFT_CHECK_OPENBLAS],
   else set OPENBLAS_CFLAGS and OPENBLAS_LIBS])])
 OPENBLAS_CFLAGS=`AS_ECHO(["$OPENBLAS_CFLAGS"]) | sed 's/-I */-isystem /g'`])
 
-# MPISIFT_CHECK_ZLIB: gzipped input of `mpisift convert'.
+# MPISIFT_CHECK_ZLIB: chunks of data sets, and gzipped input of `mpisift convert'.
 AC_DEFUN([MPISIFT_CHECK_ZLIB],
 [PKG_CHECK_MODULES([ZLIB], [zlib], [],
   [AC_MSG_ERROR([zlib not found by pkg-config.  Debian/Ubuntu: apt install zlib1g-dev;
   else set ZLIB_CFLAGS and ZLIB_LIBS])])])
+
+# MPISIFT_CHECK_FILTERS: chunks compressed with LZ4 or Zstandard, which HDF5 itself reads with plugins only.
+AC_DEFUN([MPISIFT_CHECK_FILTERS],
+[PKG_CHECK_MODULES([LZ4], [liblz4], [mpisift_filters=LZ4
+   AC_DEFINE([HAVE_LZ4], [1], [Whether chunks can be decompressed with LZ4.])], [mpisift_filters=])
+PKG_CHECK_MODULES([ZSTD], [libzstd], [mpisift_filters="$mpisift_filters Zstandard"
+   AC_DEFINE([HAVE_ZSTD], [1], [Whether chunks can be decompressed with Zstandard.])], [:])])
 
 # MPISIFT_CHECK_CUNIT: for the test programs only.
 AC_DEFUN([MPISIFT_CHECK_CUNIT],

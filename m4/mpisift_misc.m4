@@ -82,6 +82,7 @@ AC_MSG_NOTICE([
     flags        $CFLAGS $SAN_CFLAGS
     MPI          ${MPI_PC:-compiler wrapper}, $mpisift_mpiexec
     HDF5         $mpisift_hdf5_from
+    filters      shuffle deflate Fletcher32 $mpisift_filters
     OpenBLAS     $OPENBLAS_LIBS
     CUDA         $mpisift_cuda_says
     CUnit        $mpisift_have_cunit

@@ -95,20 +95,31 @@ libmpisift_core_la_SOURCES = \
 	src/core/table.h \
 	src/io/cache.c \
 	src/io/cache.h \
+	src/io/chunks.c \
+	src/io/chunks.h \
 	src/io/dataset.c \
 	src/io/dataset.h \
+	src/io/decode.c \
+	src/io/decode.h \
+	src/io/fetch.c \
+	src/io/fetch.h \
 	src/io/files.c \
 	src/io/files.h \
+	src/io/gather.c \
 	src/io/h5.c \
 	src/io/h5.h \
 	src/io/outside.c \
 	src/io/outside.h \
+	src/io/readers.c \
+	src/io/readers.h \
+	src/io/route.c \
+	src/io/route.h \
 	src/io/rows.c \
 	src/io/rows.h \
 	src/io/storage.c \
 	src/io/storage.h
 libmpisift_core_la_CPPFLAGS = $(library_cppflags)
-libmpisift_core_la_LIBADD = libmpisift_kernels.la $(HDF5_LIBS) $(MPI_LIBS) -lm
+libmpisift_core_la_LIBADD = libmpisift_kernels.la $(HDF5_LIBS) $(ZLIB_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(MPI_LIBS) -lm
 
 # The loss kernels, once for each instruction set.
 kernel_sources = \

@@ -29,7 +29,7 @@ SH_LOG_DRIVER = $(LOG_DRIVER)
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 
 # A program is built from the file of its name and links the library's inside.
-LDADD = libmpisift_core.la $(CUNIT_LIBS) $(HDF5_LIBS) $(MPI_LIBS) -lm
+LDADD = libmpisift_core.la $(CUNIT_LIBS) $(HDF5_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(MPI_LIBS) -lm
 unit_tests = \
 	tests/unit/test_base \
 	tests/unit/test_bins \
@@ -44,7 +44,7 @@ unit_tests = \
 	tests/unit/test_plan \
 	tests/unit/test_policy \
 	tests/unit/test_scale \
-	tests/unit/test_table
+	tests/unit/test_table \
 	tests/unit/test_tokens
 mpi_tests = \
 	tests/mpi/test_batches \
@@ -52,14 +52,17 @@ mpi_tests = \
 	tests/mpi/test_corruption \
 	tests/mpi/test_dataset \
 	tests/mpi/test_faults \
-	tests/mpi/test_index_faults \
-	tests/mpi/test_indices \
 	tests/mpi/test_files \
 	tests/mpi/test_hostile \
+	tests/mpi/test_index_faults \
+	tests/mpi/test_indices \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
+	tests/mpi/test_packed \
 	tests/mpi/test_planned \
 	tests/mpi/test_pool \
+	tests/mpi/test_readers \
+	tests/mpi/test_reading \
 	tests/mpi/test_route \
 	tests/mpi/test_rows \
 	tests/mpi/test_scores \

@@ -166,6 +166,10 @@ typedef struct mpisift_source {
   int (*pull)(void *user, int64_t want, int64_t *got, int64_t *ids, void *const *dst);
   /** Stream: called before the first pull of every epoch. May be NULL: each epoch goes on with what follows. */
   int (*begin_epoch)(void *user, int64_t epoch);
+  /** Indexed: these samples will probably be read next, in this order. Called by loaders after a round was read, before
+   * it is scored; to return at once, such as after having threads begin. May be NULL; a source that wraps another one
+   * hands it on with the ids of that one, or sets NULL. */
+  void (*prefetch)(void *user, int64_t n, const int64_t *ids);
 } mpisift_source;
 
 /** Samples in arrays in memory; every rank holds the whole arrays. */
@@ -201,19 +205,45 @@ typedef struct mpisift_dataset mpisift_dataset;
 mpisift_status mpisift_dataset_open(mpisift_ctx *ctx, const char *path, const char *group, const char *const *names,
                                     int n_names, size_t cache_bytes, mpisift_dataset **dataset);
 
+/** How a data set is to be read. Set up by mpisift_reading_init(); of no effect on what is read, and may differ between
+ * ranks. */
+typedef struct mpisift_reading {
+  size_t size;        /**< set by mpisift_reading_init() */
+  size_t cache_bytes; /**< memory for chunks on this rank, as of mpisift_dataset_open(), with what decodes them.
+                         SIZE_MAX keeps all of the data set, once read. Default 512 MiB */
+  int threads;        /**< threads of this rank that read and decode beside the caller, at most 64; 0: none. They do
+                           without HDF5 and MPI, and end when the data set is closed. Default −1: as many as there are
+                           cores for this rank beside the caller's, at most 4 */
+  int64_t prefetch; /**< chunks of a field, at most, that the threads read ahead for the next round of a loader, within
+                         the cache; 0: none. Default −1: any number */
+  bool unlocked;    /**< do not lock the file while it is open, as some parallel file systems need it. The environment's
+                         HDF5_USE_FILE_LOCKING, where it is set, is stronger. Default false */
+} mpisift_reading;
+
+/** Fill in the defaults. \a size is sizeof(mpisift_reading). Not collective. */
+void mpisift_reading_init(mpisift_reading *reading, size_t size);
+
 /** Open several files as one data set: the ids of a file follow those of the one before. As mpisift_dataset_open().
  * Every rank looks into each file. Reading opens files as they are needed and keeps up to 256 open, but no more than
  * half of the descriptors that the process may have; of a file that is closed to open another, chunks are forgotten.
- * The cache is shared by the files in proportion to their rows.
+ * The cache is shared by the files in proportion to their rows. Of several files none is read ahead by threads.
  * \param [in]  paths  [n_paths] of files, or of patterns, whose files come in the order of their names (strcmp). They
  *                     may differ between ranks, such as copies on local disks; what is in the files may not. All have
  *                     the group, and in it the fields, with the same types and shapes; without names those of the
  *                     first.
+ * \param [in]  reading  NULL: the defaults.
  * \return As mpisift_dataset_open(); ERR_DATA also where fields differ between files. Messages name the file.
  */
 mpisift_status mpisift_dataset_open_files(mpisift_ctx *ctx, const char *const *paths, int n_paths, const char *group,
-                                          const char *const *names, int n_names, size_t cache_bytes,
+                                          const char *const *names, int n_names, const mpisift_reading *reading,
                                           mpisift_dataset **dataset);
+/** How a field of a data set would be read: "pread", if the library reads and decodes its rows itself, or "H5Dread: "
+ * and why it leaves them to HDF5. Local: needs neither a context nor MPI.
+ * \param [in]  path, group  As for mpisift_dataset_open().
+ * \param [in]  name         The field.
+ * \param [out] text         [size]; on an error, its cause. \param [in] size
+ * \return ERR_IO, ERR_DATA, ERR_ARG, ERR_MEMORY. */
+mpisift_status mpisift_dataset_explain(const char *path, const char *group, const char *name, char *text, size_t size);
 
 /** The data set as a source. Valid until the data set is closed. Not collective. */
 mpisift_source mpisift_dataset_source(const mpisift_dataset *dataset);

@@ -101,6 +101,13 @@ static int pull_converted(void *user, int64_t want, int64_t *got, int64_t *ids, 
   return code != 0 || *got < 0 || *got > want ? code : (int)convert_rows(c, *got, ids, dst);
 }
 
+static void prefetch(void *user, int64_t n, const int64_t *ids)
+{
+  mpisift_convert *c = user;
+
+  c->source.prefetch(c->source.user, n, ids);
+}
+
 static int begin_epoch(void *user, int64_t epoch)
 {
   mpisift_convert *c = user;
@@ -216,7 +223,8 @@ mpisift_source mpisift_convert_source(const mpisift_convert *c)
                           .fields = c->fields,
                           .read = c->source.n < 0 ? NULL : read_converted,
                           .pull = c->source.n < 0 ? pull_converted : NULL,
-                          .begin_epoch = c->source.begin_epoch == NULL ? NULL : begin_epoch};
+                          .begin_epoch = c->source.begin_epoch == NULL ? NULL : begin_epoch,
+                          .prefetch = c->source.prefetch == NULL ? NULL : prefetch};
 }
 
 void mpisift_convert_destroy(mpisift_convert **convert)

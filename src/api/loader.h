@@ -54,6 +54,8 @@ struct msift_stage {
   int64_t *lengths;               /* [capacity][n_padded] */
   struct msift_arrival *arrivals; /* of pushed candidates */
   int64_t *ids, *positions;
+  int64_t *ahead; /* [capacity]: ids told to the source, of this rank's places from a position of an epoch on */
+  int64_t ahead_epoch, ahead_begin, n_ahead;
   float *losses;
   mpisift_scores more; /* those besides the loss that the configuration asks for */
   struct msift_chance *chances;

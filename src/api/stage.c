@@ -35,6 +35,8 @@ static mpisift_status reserve_rows(mpisift_loader *l, int64_t rows, struct msift
   for (int f = 0; f < l->source.n_fields && !l->pushed; f++)
     MSIFT_TRY(msift_resize(memory, error, &s->data[f], rows, l->field_bytes[f]));
   MSIFT_TRY(msift_resize(memory, error, &s->ids, rows, sizeof *s->ids));
+  if (l->source.prefetch != NULL)
+    MSIFT_TRY(msift_resize(memory, error, &s->ahead, rows, sizeof *s->ahead));
   if (l->n_padded > 0)
     MSIFT_TRY(msift_resize(memory, error, &s->lengths, rows, (size_t)l->n_padded * sizeof *s->lengths));
   if (l->pushed)
@@ -87,6 +89,7 @@ void msift_stage_destroy(mpisift_loader *l)
   msift_free(memory, &s->lengths);
   msift_free(memory, &s->arrivals);
   msift_free(memory, &s->ids);
+  msift_free(memory, &s->ahead);
   msift_free(memory, &s->positions);
   msift_free(memory, &s->more.bound);
   msift_free(memory, &s->more.confidence);
@@ -120,19 +123,41 @@ void msift_stage_place(mpisift_loader *l)
   }
 }
 
+/* Tell the source which samples this rank reads next in this epoch, if the next round is like this one. */
+static void prefetch(mpisift_loader *l)
+{
+  struct msift_stage *s = &l->stage;
+  const struct msift_team *team = &l->ctx->team;
+  int64_t end = s->end + (s->end - s->begin), position = s->end, n = 0;
+
+  if (l->source.prefetch == NULL)
+    return;
+  end = end < l->source.n ? end : l->source.n;
+  while (n < s->capacity && (position = msift_lane_next(l->lanes, team->size, team->rank, position)) < end)
+    s->ahead[n++] = msift_order_id(&l->order, position++);
+  s->ahead_epoch = l->epoch;
+  s->ahead_begin = s->end;
+  s->n_ahead = n;
+  if (n > 0)
+    l->source.prefetch(l->source.user, n, s->ahead);
+}
+
 static void read_indexed(mpisift_loader *l, void *const *dst)
 {
   struct msift_stage *s = &l->stage;
   int64_t n = s->share - s->filled;
+  int64_t known = s->ahead_epoch == l->epoch && s->ahead_begin == s->begin ? s->n_ahead : 0;
   int code;
 
   for (int64_t i = s->filled; i < s->share; i++)
-    s->ids[i] = msift_order_id(&l->order, s->positions[i]);
+    s->ids[i] = i < known ? s->ahead[i] : msift_order_id(&l->order, s->positions[i]);
   code = n > 0 ? l->source.read(l->source.user, n, s->ids + s->filled, dst) : 0;
-  if (code != 0)
+  if (code != 0) {
     msift_callback_failed(l, "reading", code);
-  else
-    s->filled = s->share;
+    return;
+  }
+  s->filled = s->share;
+  prefetch(l);
 }
 
 static mpisift_status check_ids(mpisift_loader *l, const int64_t *ids, int64_t n)

@@ -2,130 +2,186 @@
 
 #include <string.h>
 
-#include "io/h5.h"
-#include "io/storage.h"
+/* Blocks that give way before it is judged whether whole ones are worth reading. */
+enum { JUDGED = 64 };
 
-mpisift_status msift_cache_init(struct msift_dataset *d, size_t bytes, struct msift_memory *memory,
-                                struct msift_error *error)
+/* Memory that a block takes. */
+static size_t slot_bytes(const struct msift_cache *c)
 {
-  int64_t blocks = (d->n + d->block - 1) / d->block;
-  size_t fit;
+  return c->bytes + MSIFT_LINE;
+}
 
-  d->block_bytes = 0;
-  for (int f = 0; f < d->n_fields; f++) {
-    d->fields[f].offset = d->block_bytes;
-    d->block_bytes += ((size_t)d->block * mpisift_field_bytes(&d->fields[f].field) + 63) / 64 * 64;
+/* Of the fields whose blocks do not all fit: as many blocks of each, since rows that are wanted together are in as many
+ * blocks of one field as of another, large or small. Fields that fit leave the rest to the others. */
+static void share_budget(struct msift_dataset *d, size_t bytes)
+{
+  bool again = true;
+
+  while (again) {
+    size_t left = bytes, sum = 0;
+
+    again = false;
+    for (int f = 0; f < d->n_fields; f++) {
+      const struct msift_cache *c = &d->fields[f].cache;
+      size_t all = slot_bytes(c) * (size_t)c->max_cached;
+
+      sum += c->max_cached == 0 ? slot_bytes(c) : 0;
+      left = all < left ? left - all : 0;
+    }
+    for (int f = 0; f < d->n_fields; f++) {
+      struct msift_cache *c = &d->fields[f].cache;
+
+      if (c->max_cached == 0 && (size_t)c->n_blocks <= left / sum) {
+        c->max_cached = (int32_t)c->n_blocks;
+        again = true;
+      }
+    }
+    for (int f = 0; f < d->n_fields && !again; f++)
+      if (d->fields[f].cache.max_cached == 0)
+        d->fields[f].cache.max_cached = left / sum > 0 ? (int32_t)(left / sum) : 1;
   }
-  if (blocks > INT32_MAX)
-    return msift_error_set(error, MPISIFT_ERR_DATA, "%s: more than 2^31 chunks; store larger ones", d->path);
-  fit = bytes / d->block_bytes;
-  d->max_cached = fit < 1 ? 1 : fit > (size_t)blocks ? (int32_t)blocks : (int32_t)fit;
-  d->n_cached = 0;
-  d->newest = d->oldest = -1;
-  MSIFT_TRY(msift_resize(memory, error, &d->cached, d->max_cached, sizeof *d->cached));
-  MSIFT_TRY(msift_resize(memory, error, &d->place, blocks, sizeof *d->place));
-  memset(d->place, 0xff, (size_t)blocks * sizeof *d->place);
+}
+
+static mpisift_status cache_init(struct msift_cache *c, struct msift_memory *memory, struct msift_error *error)
+{
+  c->newest = c->oldest = -1;
+  c->by_row = c->rows == 1 && c->max_cached < c->n_blocks;
+  MSIFT_TRY(msift_resize(memory, error, &c->cached, c->max_cached, sizeof *c->cached));
+  MSIFT_TRY(msift_resize(memory, error, &c->place, c->n_blocks, sizeof *c->place));
+  memset(c->place, 0xff, (size_t)c->n_blocks * sizeof *c->place);
   return MPISIFT_OK;
 }
 
-void msift_cache_destroy(struct msift_dataset *d, struct msift_memory *memory)
+mpisift_status msift_caches_init(struct msift_dataset *d, size_t bytes, struct msift_memory *memory,
+                                 struct msift_error *error)
 {
-  for (int32_t i = 0; i < d->n_cached; i++)
-    msift_free(memory, &d->cached[i].rows);
-  msift_free(memory, &d->cached);
-  msift_free(memory, &d->place);
+  for (int f = 0; f < d->n_fields; f++)
+    if (d->fields[f].cache.n_blocks > INT32_MAX)
+      return msift_error_set(error, MPISIFT_ERR_DATA, "%s: field %s has more than 2^31 chunks; store larger ones",
+                             d->path, d->fields[f].name);
+  share_budget(d, bytes);
+  for (int f = 0; f < d->n_fields; f++)
+    MSIFT_TRY(cache_init(&d->fields[f].cache, memory, error));
+  return MPISIFT_OK;
 }
 
-static void unlink_use(struct msift_dataset *d, int32_t i)
+void msift_cache_destroy(struct msift_cache *c, struct msift_memory *memory)
 {
-  struct msift_cached *c = &d->cached[i];
-
-  *(c->newer >= 0 ? &d->cached[c->newer].older : &d->newest) = c->older;
-  *(c->older >= 0 ? &d->cached[c->older].newer : &d->oldest) = c->newer;
+  for (int32_t i = 0; i < c->n_cached; i++)
+    msift_free(memory, &c->cached[i].memory);
+  msift_free(memory, &c->cached);
+  msift_free(memory, &c->place);
 }
 
-static void link_newest(struct msift_dataset *d, int32_t i)
+static void unlink_use(struct msift_cache *c, int32_t i)
 {
-  struct msift_cached *c = &d->cached[i];
+  struct msift_cached *p = &c->cached[i];
 
-  c->newer = -1;
-  c->older = d->newest;
-  *(d->newest >= 0 ? &d->cached[d->newest].newer : &d->oldest) = i;
-  d->newest = i;
+  *(p->newer >= 0 ? &c->cached[p->newer].older : &c->newest) = p->older;
+  *(p->older >= 0 ? &c->cached[p->older].newer : &c->oldest) = p->newer;
 }
 
-/* An entry of the cache to fill: a new one within the budget, else the least recently used. −1 with an error. */
-static int32_t vacate(struct msift_dataset *d, struct msift_memory *memory, struct msift_error *error)
+static void link_newest(struct msift_cache *c, int32_t i)
 {
-  int32_t i = d->n_cached;
+  struct msift_cached *p = &c->cached[i];
 
-  if (i < d->max_cached) {
-    d->cached[i] = (struct msift_cached){.rows = msift_alloc(memory, error, 1, d->block_bytes), .block = -1};
-    if (d->cached[i].rows == NULL)
-      return -1;
-    d->n_cached++;
+  p->newer = -1;
+  p->older = c->newest;
+  *(c->newest >= 0 ? &c->cached[c->newest].newer : &c->oldest) = i;
+  c->newest = i;
+}
+
+static void link_oldest(struct msift_cache *c, int32_t i)
+{
+  struct msift_cached *p = &c->cached[i];
+
+  p->older = -1;
+  p->newer = c->oldest;
+  *(c->oldest >= 0 ? &c->cached[c->oldest].older : &c->newest) = i;
+  c->oldest = i;
+}
+
+void msift_cache_touch(struct msift_cache *c, int32_t i)
+{
+  if (c->newest == i)
+    return;
+  unlink_use(c, i);
+  link_newest(c, i);
+}
+
+/* Where less than half of the rows are wanted of the blocks that are held, rows are read one by one. The last block may
+ * be short, and rows may be wanted more than once; neither matters here. */
+static void judge(struct msift_cache *c, int64_t used)
+{
+  c->n_left++;
+  c->n_left_used += used;
+  if (c->n_left < JUDGED)
+    return;
+  c->wasteful = c->n_left_used * 2 < c->n_left * c->rows;
+  c->by_row = c->rows == 1 || c->wasteful;
+  c->n_left = c->n_left_used = 0;
+}
+
+static void forget(struct msift_cache *c, struct msift_cached *p)
+{
+  if (p->block >= 0)
+    c->place[p->block] = -1;
+  p->block = p->group = -1;
+  p->pinned = false;
+  p->used = 0;
+  atomic_store(&p->state, MSIFT_VACANT);
+}
+
+/* Whether a block can give way; if it is queued, no more. */
+static bool gives_way(struct msift_cached *p, struct msift_readers *readers)
+{
+  int state = atomic_load_explicit(&p->state, memory_order_acquire);
+
+  if (p->pinned || state == MSIFT_READING)
+    return false;
+  return state != MSIFT_QUEUED || msift_readers_cancel(readers, p);
+}
+
+int32_t msift_cache_claim(struct msift_cache *c, int64_t block, struct msift_readers *readers)
+{
+  int32_t i = c->oldest;
+
+  if (c->n_cached < c->max_cached && (i < 0 || c->cached[i].block >= 0)) {
+    i = c->n_cached++;
+    c->cached[i] = (struct msift_cached){.block = -1};
+    link_newest(c, i);
   } else {
-    i = d->oldest;
-    unlink_use(d, i);
-    if (d->cached[i].block >= 0)
-      d->place[d->cached[i].block] = -1;
-    d->cached[i].block = -1;
+    while (i >= 0 && !gives_way(&c->cached[i], readers))
+      i = c->cached[i].newer;
+    if (i < 0)
+      return -1;
+    if (c->cached[i].block >= 0)
+      judge(c, c->cached[i].used);
   }
-  link_newest(d, i);
+  forget(c, &c->cached[i]);
+  msift_cache_touch(c, i);
+  c->cached[i].block = block;
+  c->place[block] = i;
   return i;
 }
 
-static herr_t read_rows(const struct msift_h5_field *field, int64_t first, int64_t n, void *rows)
+void msift_cache_drop(struct msift_cache *c, int32_t i)
 {
-  int rank = field->field.ndim + 1;
-  hsize_t start[MPISIFT_MAX_DIMS + 1] = {(hsize_t)first}, count[MPISIFT_MAX_DIMS + 1] = {(hsize_t)n};
-  hid_t file_space = H5Dget_space(field->data), memory_space;
-  herr_t code = -1;
-
-  for (int d = 1; d < rank; d++)
-    count[d] = (hsize_t)field->field.shape[d - 1];
-  memory_space = H5Screate_simple(rank, count, NULL);
-  if (file_space >= 0 && memory_space >= 0 &&
-      H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0)
-    code = H5Dread(field->data, field->memory_type, memory_space, file_space, H5P_DEFAULT, rows);
-  H5Sclose(memory_space);
-  H5Sclose(file_space);
-  return code;
+  forget(c, &c->cached[i]);
+  unlink_use(c, i);
+  link_oldest(c, i);
 }
 
-static mpisift_status read_block(struct msift_dataset *d, int64_t block, unsigned char *rows, struct msift_error *error)
+mpisift_status msift_cache_room(struct msift_cache *c, int32_t i, struct msift_memory *memory,
+                                struct msift_error *error)
 {
-  int64_t first = block * d->block, n = d->n - first < d->block ? d->n - first : d->block;
-  struct msift_h5_quiet quiet;
-  char cause[MSIFT_TEXT];
+  struct msift_cached *p = &c->cached[i];
 
-  msift_h5_quiet_begin(&quiet);
-  for (int f = 0; f < d->n_fields && error->status == MPISIFT_OK; f++)
-    if (read_rows(&d->fields[f], first, n, rows + d->fields[f].offset) < 0)
-      msift_error_set(error, MPISIFT_ERR_IO, "%s: field %s: rows %lld to %lld cannot be read: %s", d->path,
-                      d->fields[f].name, (long long)first, (long long)(first + n - 1), msift_h5_cause(cause));
-  if (error->status == MPISIFT_OK && msift_storage_bytes(d->file) < d->bytes)
-    msift_error_set(error, MPISIFT_ERR_IO,
-                    "%s: field %s: rows %lld to %lld cannot be read: the file has become shorter", d->path,
-                    d->fields[0].name, (long long)first, (long long)(first + n - 1));
-  msift_h5_quiet_end(&quiet);
-  return error->status;
-}
-
-const unsigned char *msift_cache_block(struct msift_dataset *d, int64_t block, struct msift_memory *memory,
-                                       struct msift_error *error)
-{
-  int32_t i = d->place[block];
-
-  if (i >= 0) {
-    unlink_use(d, i);
-    link_newest(d, i);
-    return d->cached[i].rows;
-  }
-  i = vacate(d, memory, error);
-  if (i < 0 || read_block(d, block, d->cached[i].rows, error) != MPISIFT_OK)
-    return NULL;
-  d->cached[i].block = block;
-  d->place[block] = i;
-  return d->cached[i].rows;
+  if (p->memory != NULL)
+    return MPISIFT_OK;
+  p->memory = msift_alloc(memory, error, 1, slot_bytes(c));
+  if (p->memory == NULL)
+    return error->status;
+  p->rows = msift_align(p->memory);
+  return MPISIFT_OK;
 }

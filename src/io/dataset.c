@@ -1,3 +1,5 @@
+#include <config.h>
+
 #include "io/dataset.h"
 
 #include <stdio.h>
@@ -7,24 +9,44 @@
 #include "io/cache.h"
 #include "io/h5.h"
 #include "io/outside.h"
+#include "io/route.h"
 #include "io/storage.h"
 
 /* Blocks of contiguous fields, and of fields with tiny chunks. */
 enum { MIN_BLOCK_BYTES = 64 << 10 };
 
-static mpisift_status open_file(struct msift_dataset *d, const char *path, const char *group, struct msift_error *error)
+/* How the file is to be opened; to be closed. Older versions of HDF5 ask the environment only. */
+static hid_t access_of(bool unlocked)
+{
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+
+#ifdef HAVE_H5PSET_FILE_LOCKING
+  if (unlocked)
+    H5Pset_file_locking(access, false, true);
+#else
+  (void)unlocked;
+#endif
+  return access;
+}
+
+static mpisift_status open_file(struct msift_dataset *d, const char *path, const char *group, bool unlocked,
+                                struct msift_error *error)
 {
   char cause[MSIFT_TEXT];
   struct stat status;
+  hid_t access;
 
   if (stat(path, &status) != 0)
     return msift_error_set(error, MPISIFT_ERR_IO, "%s: no such file, or not readable here", d->path);
   if (!S_ISREG(status.st_mode))
     return msift_error_set(error, MPISIFT_ERR_IO, "%s: not a regular file", d->path);
-  d->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+  access = access_of(unlocked);
+  d->file = H5Fopen(path, H5F_ACC_RDONLY, access);
   if (d->file < 0)
-    return msift_error_set(error, MPISIFT_ERR_IO, "%s: not an HDF5 file, or a truncated one: %s", d->path,
-                           msift_h5_cause(cause));
+    msift_error_set(error, MPISIFT_ERR_IO, "%s: not an HDF5 file, or a truncated one: %s", d->path,
+                    msift_h5_cause(cause));
+  H5Pclose(access);
+  MSIFT_TRY(error->status);
   d->group = msift_link_is_safe(d->file, group) ? H5Gopen2(d->file, group, H5P_DEFAULT) : -1;
   if (d->group < 0)
     return msift_error_set(error, MPISIFT_ERR_IO, "%s: no group %s; 'mpisift info' lists the groups", d->path, group);
@@ -72,22 +94,30 @@ static mpisift_status take_type(struct msift_dataset *d, struct msift_h5_field *
   if (type < 0)
     return msift_error_set(
         error, MPISIFT_ERR_DATA,
-        "%s: field %s has an unsupported type; integers of 8 to 64 bits and floats of 16 to 64 bits are read", d->path,
-        field->name);
+        "%s: field %s has an unsupported type; integers of 8 to 64 bits, floats of 16 to 64 bits, enumerations and "
+        "arrays of these are read",
+        d->path, field->name);
   field->field.type = (mpisift_type)type;
   return MPISIFT_OK;
+}
+
+/* The dimensions of the data set, and behind them those of its type, if it is an array; returns their number. */
+static int take_dims(struct msift_h5_field *field, hsize_t *dims)
+{
+  hid_t space = H5Dget_space(field->data);
+  int rank = space < 0 ? -1 : H5Sget_simple_extent_dims(space, dims, NULL);
+
+  H5Sclose(space);
+  field->stored_rank = rank;
+  return rank < 1 ? rank : msift_h5_array_dims(field->memory_type, dims, rank);
 }
 
 static mpisift_status take_shape(struct msift_dataset *d, struct msift_h5_field *field, int64_t *n,
                                  struct msift_error *error)
 {
-  hsize_t dims[MPISIFT_MAX_DIMS + 1] = {0};
-  hid_t space = H5Dget_space(field->data);
-  int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
+  hsize_t dims[H5S_MAX_RANK] = {0};
+  int rank = take_dims(field, dims);
 
-  if (rank >= 1 && rank <= MPISIFT_MAX_DIMS + 1)
-    H5Sget_simple_extent_dims(space, dims, NULL);
-  H5Sclose(space);
   if (rank < 1 || rank > MPISIFT_MAX_DIMS + 1)
     return msift_error_set(error, MPISIFT_ERR_DATA, "%s: field %s has %d dimensions; it needs 1 (the sample) to %d",
                            d->path, field->name, rank, MPISIFT_MAX_DIMS + 1);
@@ -102,8 +132,7 @@ static mpisift_status take_shape(struct msift_dataset *d, struct msift_h5_field 
   return MPISIFT_OK;
 }
 
-static mpisift_status check_size(const struct msift_dataset *d, const struct msift_h5_field *field,
-                                 struct msift_error *error)
+static mpisift_status check_size(const struct msift_dataset *d, struct msift_h5_field *field, struct msift_error *error)
 {
   int64_t bytes = (int64_t)mpisift_type_size(field->field.type);
 
@@ -111,6 +140,7 @@ static mpisift_status check_size(const struct msift_dataset *d, const struct msi
     if (__builtin_mul_overflow(bytes, field->field.shape[k], &bytes) || bytes > INT32_MAX)
       return msift_error_set(error, MPISIFT_ERR_DATA, "%s: a sample of field %s has 2 GiB or more", d->path,
                              field->name);
+  field->bytes = (size_t)bytes;
   return MPISIFT_OK;
 }
 
@@ -141,13 +171,13 @@ static mpisift_status open_field(struct msift_dataset *d, const char *name, stru
 
 static int64_t chunk_of(const struct msift_h5_field *field)
 {
-  hsize_t chunk[MPISIFT_MAX_DIMS + 1] = {1};
+  hsize_t chunk[H5S_MAX_RANK] = {1};
   hid_t properties = H5Dget_create_plist(field->data);
 
   if (H5Pget_layout(properties) == H5D_VIRTUAL)
     chunk[0] = (hsize_t)msift_virtual_chunk(field->data);
   if (H5Pget_layout(properties) == H5D_CHUNKED)
-    H5Pget_chunk(properties, MPISIFT_MAX_DIMS + 1, chunk);
+    H5Pget_chunk(properties, H5S_MAX_RANK, chunk);
   H5Pclose(properties);
   return (int64_t)chunk[0];
 }
@@ -158,53 +188,101 @@ static int64_t chunk_rows(const struct msift_dataset *d)
   const struct msift_h5_field *largest = &d->fields[0];
 
   for (int f = 1; f < d->n_fields; f++)
-    if (mpisift_field_bytes(&d->fields[f].field) > mpisift_field_bytes(&largest->field))
+    if (d->fields[f].bytes > largest->bytes)
       largest = &d->fields[f];
   return chunk_of(largest);
 }
 
-static void choose_block(struct msift_dataset *d)
+static int64_t clamp(int64_t value, int64_t least, int64_t most)
 {
-  int64_t row = 0, least;
+  return value > most ? most : value < least ? least : value;
+}
+
+/* What is read at once of each field: about a block of the largest one, in whole chunks. */
+static void choose_blocks(struct msift_dataset *d)
+{
+  int64_t row = 0;
 
   for (int f = 0; f < d->n_fields; f++)
-    row += (int64_t)mpisift_field_bytes(&d->fields[f].field);
-  least = MIN_BLOCK_BYTES / row;
-  d->block = chunk_rows(d);
-  d->block = d->block > least ? d->block : least;
-  d->block = d->block < d->n ? d->block : d->n;
+    row += (int64_t)d->fields[f].bytes;
+  d->block = clamp(clamp(chunk_rows(d), MIN_BLOCK_BYTES / row, INT64_MAX), 1, d->n);
+  for (int f = 0; f < d->n_fields; f++) {
+    struct msift_h5_field *field = &d->fields[f];
+    int64_t chunk = chunk_of(field), rows = (d->block + chunk - 1) / chunk * chunk;
+
+    field->cache.rows = rows;
+    field->cache.n_blocks = (d->n + rows - 1) / rows;
+    field->cache.bytes = (size_t)field->cache.rows * field->bytes;
+  }
+}
+
+/* How each field is read, and the most bytes of a chunk to be decoded. What decodes is made before rows are compared,
+ * which needs it. */
+static mpisift_status choose_routes(struct msift_dataset *d, size_t *most, struct msift_memory *memory,
+                                    struct msift_error *error)
+{
+  *most = 0;
+  for (int f = 0; f < d->n_fields; f++) {
+    size_t decodes;
+
+    MSIFT_TRY(msift_route_find(&d->fields[f], d->n, memory, error));
+    decodes = msift_route_decodes(&d->fields[f]);
+    *most = decodes > *most ? decodes : *most;
+  }
+  if (*most > 0)
+    MSIFT_TRY(msift_scratch_init(&d->scratch, *most, memory, error));
+  for (int f = 0; f < d->n_fields; f++)
+    MSIFT_TRY(msift_route_check(&d->fields[f], d->n, &d->scratch, memory, error));
+  return MPISIFT_OK;
+}
+
+/* Readers, where there is anything for them to do, and caches in what memory they leave. */
+static mpisift_status make_caches(struct msift_dataset *d, const struct msift_reading *reading, size_t most,
+                                  struct msift_memory *memory, struct msift_error *error)
+{
+  size_t bytes = reading->cache_bytes, scratch = most > 0 ? msift_scratch_bytes(most) : 0;
+  bool any = false;
+
+  for (int f = 0; f < d->n_fields; f++)
+    any = any || d->fields[f].route.why == NULL;
+  MSIFT_TRY(msift_readers_start(&d->readers, any ? reading->threads : 0, most, memory, error));
+  scratch *= 1 + (size_t)d->readers.n;
+  d->prefetch = reading->prefetch;
+  return msift_caches_init(d, bytes > scratch ? bytes - scratch : 0, memory, error);
 }
 
 static mpisift_status open_quietly(struct msift_dataset *d, const char *path, const char *group,
-                                   const char *const *names, int n_names, struct msift_error *error)
+                                   const char *const *names, int n_names, bool unlocked, size_t *most,
+                                   struct msift_memory *memory, struct msift_error *error)
 {
   struct listing listing = {0};
 
-  MSIFT_TRY(open_file(d, path, group, error));
+  MSIFT_TRY(open_file(d, path, group, unlocked, error));
   if (names == NULL)
     MSIFT_TRY(list_fields(d, group, &listing, error));
   for (int i = 0; i < (names == NULL ? listing.n : n_names); i++)
     MSIFT_TRY(open_field(d, names == NULL ? listing.names[i] : names[i], error));
-  choose_block(d);
+  choose_blocks(d);
   d->bytes = msift_storage_bytes(d->file);
-  return MPISIFT_OK;
+  return choose_routes(d, most, memory, error);
 }
 
 mpisift_status msift_dataset_open(struct msift_dataset *d, const char *path, const char *group,
-                                  const char *const *names, int n_names, size_t cache_bytes,
+                                  const char *const *names, int n_names, const struct msift_reading *reading,
                                   struct msift_memory *memory, struct msift_error *error)
 {
   struct msift_h5_quiet quiet;
   mpisift_status status;
+  size_t most = 0;
 
   memset(d, 0, sizeof *d);
   d->file = d->group = H5I_INVALID_HID;
   snprintf(d->path, sizeof d->path, "%s", path);
   msift_h5_quiet_begin(&quiet);
-  status = open_quietly(d, path, group, names, n_names, error);
+  status = open_quietly(d, path, group, names, n_names, reading->unlocked, &most, memory, error);
   msift_h5_quiet_end(&quiet);
   if (status == MPISIFT_OK)
-    status = msift_cache_init(d, cache_bytes, memory, error);
+    status = make_caches(d, reading, most, memory, error);
   if (status != MPISIFT_OK)
     msift_dataset_close(d, memory);
   return status;
@@ -214,31 +292,19 @@ void msift_dataset_close(struct msift_dataset *d, struct msift_memory *memory)
 {
   struct msift_h5_quiet quiet;
 
-  msift_cache_destroy(d, memory);
+  msift_readers_stop(&d->readers, memory);
   msift_h5_quiet_begin(&quiet);
   for (int f = 0; f < d->n_fields; f++) {
+    msift_cache_destroy(&d->fields[f].cache, memory);
+    msift_route_destroy(&d->fields[f], memory);
     H5Tclose(d->fields[f].memory_type);
     H5Dclose(d->fields[f].data);
   }
   H5Gclose(d->group);
   H5Fclose(d->file);
   msift_h5_quiet_end(&quiet);
+  msift_scratch_destroy(&d->scratch, memory);
+  msift_free(memory, &d->next);
+  msift_free(memory, &d->groups);
   d->n_fields = 0;
-}
-
-mpisift_status msift_dataset_read(struct msift_dataset *d, int64_t n, const int64_t *ids, void *const *dst,
-                                  struct msift_memory *memory, struct msift_error *error)
-{
-  for (int64_t i = 0; i < n; i++) {
-    const unsigned char *rows = msift_cache_block(d, ids[i] / d->block, memory, error);
-
-    if (rows == NULL)
-      return error->status;
-    for (int f = 0; f < d->n_fields; f++) {
-      size_t bytes = mpisift_field_bytes(&d->fields[f].field);
-      memcpy((unsigned char *)dst[f] + (size_t)i * bytes,
-             rows + d->fields[f].offset + (size_t)(ids[i] % d->block) * bytes, bytes);
-    }
-  }
-  return MPISIFT_OK;
 }

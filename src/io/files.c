@@ -98,12 +98,15 @@ static void close_oldest(struct msift_files *fs, struct msift_memory *memory)
 static mpisift_status open_file(struct msift_files *fs, struct msift_file *file, const char *const *names, int n_names,
                                 size_t cache_bytes, struct msift_memory *memory, struct msift_error *error)
 {
+  struct msift_reading reading = fs->reading;
+
+  reading.cache_bytes = cache_bytes;
   while (fs->n_open >= fs->max_open)
     close_oldest(fs, memory);
   file->open = msift_alloc(memory, error, 1, sizeof *file->open);
   if (file->open == NULL)
     return error->status;
-  if (msift_dataset_open(file->open, file->path, fs->group, names, n_names, cache_bytes, memory, error) == MPISIFT_OK)
+  if (msift_dataset_open(file->open, file->path, fs->group, names, n_names, &reading, memory, error) == MPISIFT_OK)
     fs->n_open++;
   else
     msift_free(memory, &file->open);
@@ -160,7 +163,7 @@ static mpisift_status look_into(struct msift_files *fs, int i, const char *const
 {
   struct msift_file *file = &fs->files[i];
 
-  MSIFT_TRY(open_file(fs, file, names, n_names, fs->n_files == 1 ? fs->cache_bytes : 1, memory, error));
+  MSIFT_TRY(open_file(fs, file, names, n_names, fs->n_files == 1 ? fs->reading.cache_bytes : 1, memory, error));
   if (i == 0)
     take_fields(fs, file->open);
   MSIFT_TRY(check_fields(fs, file, error));
@@ -180,21 +183,24 @@ static mpisift_status open_all(struct msift_files *fs, const char *const *paths,
 
   MSIFT_TRY(list_files(fs, paths, n_paths, memory, error));
   fs->max_open = most_open();
+  if (fs->n_files > 1)
+    fs->reading.threads = 0; /* each file has threads of its own */
   MSIFT_TRY(look_into(fs, 0, names, n_names, memory, error));
   list_names(fs, found);
   for (int i = 1; i < fs->n_files; i++)
     MSIFT_TRY(look_into(fs, i, found, fs->n_fields, memory, error));
   fs->n = fs->files[fs->n_files].first;
+  fs->reads_ahead = fs->n_files == 1 && fs->files[0].open->readers.n > 0;
   return MPISIFT_OK;
 }
 
 mpisift_status msift_files_open(struct msift_files *fs, const char *const *paths, int n_paths, const char *group,
-                                const char *const *names, int n_names, size_t cache_bytes, struct msift_memory *memory,
-                                struct msift_error *error)
+                                const char *const *names, int n_names, const struct msift_reading *reading,
+                                struct msift_memory *memory, struct msift_error *error)
 {
   int64_t size = (int64_t)strlen(group) + 1;
 
-  *fs = (struct msift_files){.cache_bytes = cache_bytes};
+  *fs = (struct msift_files){.reading = *reading};
   fs->group = msift_alloc(memory, error, size, 1);
   if (fs->group != NULL) {
     memcpy(fs->group, group, (size_t)size);
@@ -224,7 +230,7 @@ static size_t cache_of(const struct msift_files *fs, const struct msift_file *fi
   for (int f = 0; f < fs->n_fields; f++)
     row += mpisift_field_bytes(&fs->fields[f]);
   block = (size_t)fs->block * row + (size_t)fs->n_fields * 64;
-  return (size_t)((double)fs->cache_bytes * (double)(file[1].first - file->first) / (double)fs->n) + block;
+  return (size_t)((double)fs->reading.cache_bytes * (double)(file[1].first - file->first) / (double)fs->n) + block;
 }
 
 static mpisift_status reopen(struct msift_files *fs, struct msift_file *file, struct msift_memory *memory,
@@ -291,4 +297,10 @@ mpisift_status msift_files_read(struct msift_files *fs, int64_t n, const int64_t
       return error->status;
   }
   return MPISIFT_OK;
+}
+
+void msift_files_prefetch(struct msift_files *fs, int64_t n, const int64_t *ids, struct msift_memory *memory)
+{
+  if (fs->reads_ahead)
+    msift_dataset_prefetch(fs->files[0].open, n, ids, memory);
 }

@@ -19,7 +19,8 @@ struct msift_files {
   int n_open, max_open;
   int64_t clock; /* reads so far */
   char *group;
-  size_t cache_bytes; /* of all files */
+  struct msift_reading reading; /* its cache is of all files */
+  bool reads_ahead;             /* there are threads: of a single file only */
   int64_t n, block;
   int n_fields;
   mpisift_field fields[MPISIFT_MAX_FIELDS];
@@ -29,12 +30,15 @@ struct msift_files {
 /* Local. Each path is a file, or a pattern as of glob(7) for files in the order of their names. On failure nothing is
  * left behind. */
 mpisift_status msift_files_open(struct msift_files *files, const char *const *paths, int n_paths, const char *group,
-                                const char *const *names, int n_names, size_t cache_bytes, struct msift_memory *memory,
-                                struct msift_error *error);
+                                const char *const *names, int n_names, const struct msift_reading *reading,
+                                struct msift_memory *memory, struct msift_error *error);
 void msift_files_close(struct msift_files *files, struct msift_memory *memory);
 
 /* Copy samples ids[0..n) to dst[f], [n][field f]. */
 mpisift_status msift_files_read(struct msift_files *files, int64_t n, const int64_t *ids, void *const *dst,
                                 struct msift_memory *memory, struct msift_error *error);
+
+/* As msift_dataset_prefetch(). */
+void msift_files_prefetch(struct msift_files *files, int64_t n, const int64_t *ids, struct msift_memory *memory);
 
 #endif

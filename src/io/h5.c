@@ -104,7 +104,7 @@ static hid_t native(hid_t file_type, int type)
   return native_integer(file_type, type);
 }
 
-int msift_h5_type(hid_t file_type, hid_t *memory_type)
+static int element_type(hid_t file_type, hid_t *memory_type)
 {
   H5T_class_t class = H5Tget_class(file_type);
   int type = -1;
@@ -119,4 +119,50 @@ int msift_h5_type(hid_t file_type, hid_t *memory_type)
   if (*memory_type < 0 || H5Tget_size(*memory_type) != mpisift_type_size((mpisift_type)type))
     return -1;
   return type;
+}
+
+/* Arrays may be made of arrays. */
+int msift_h5_type(hid_t file_type, hid_t *memory_type)
+{
+  hid_t inner, inner_memory = H5I_INVALID_HID;
+  hsize_t dims[H5S_MAX_RANK];
+  int type;
+
+  if (H5Tget_class(file_type) != H5T_ARRAY)
+    return element_type(file_type, memory_type);
+  inner = H5Tget_super(file_type);
+  type = msift_h5_type(inner, &inner_memory);
+  if (type >= 0 && H5Tget_array_dims2(file_type, dims) >= 0)
+    *memory_type = H5Tarray_create2(inner_memory, (unsigned)H5Tget_array_ndims(file_type), dims);
+  H5Tclose(inner_memory);
+  H5Tclose(inner);
+  return *memory_type < 0 ? -1 : type;
+}
+
+int msift_h5_array_dims(hid_t type, hsize_t *dims, int at)
+{
+  hid_t inner;
+
+  if (H5Tget_class(type) != H5T_ARRAY)
+    return at;
+  if (at + H5Tget_array_ndims(type) > H5S_MAX_RANK)
+    return H5S_MAX_RANK;
+  H5Tget_array_dims2(type, dims + at);
+  inner = H5Tget_super(type);
+  at = msift_h5_array_dims(inner, dims, at + H5Tget_array_ndims(type));
+  H5Tclose(inner);
+  return at;
+}
+
+hid_t msift_h5_element(hid_t type)
+{
+  H5T_class_t class = H5Tget_class(type);
+  hid_t inner, element;
+
+  if (class != H5T_ARRAY && class != H5T_ENUM)
+    return H5Tcopy(type);
+  inner = H5Tget_super(type);
+  element = msift_h5_element(inner);
+  H5Tclose(inner);
+  return element;
 }

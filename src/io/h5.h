@@ -24,4 +24,10 @@ const char *msift_h5_cause(char *text);
 /* Our type for a data set's type, or −1; *memory_type is then to be closed by the caller. */
 int msift_h5_type(hid_t file_type, hid_t *memory_type);
 
+/* Write the dimensions of an array type, and of arrays in it, to dims[at] and on; returns where they end. */
+int msift_h5_array_dims(hid_t type, hsize_t *dims, int at);
+
+/* The type of what an array or enumeration is made of; else a copy. To be closed. */
+hid_t msift_h5_element(hid_t type);
+
 #endif

@@ -15,7 +15,7 @@
 #include "tools/h5.h"
 #include "tools/tool.h"
 
-enum { MEGABYTES, ROWS, BATCH, LANES, WINDOW, REPEATS, CHUNKS, FOLDER };
+enum { MEGABYTES, ROWS, BATCH, LANES, WINDOW, THREADS, REPEATS, CHUNKS, FOLDER };
 enum { PATH = 1024, WIDEST_CHUNK = 32 << 20, LEAST_CHUNKS = 16, TINY_ROW = 64 };
 
 static const struct {
@@ -141,6 +141,7 @@ static int time_file(bench_job *job, const char *path, const bench_shape *shape,
                   .batch = min64((int64_t)v[BATCH], shape->rows / job->ranks),
                   .lanes = (int64_t)v[LANES],
                   .window = (int64_t)v[WINDOW],
+                  .threads = (int)v[THREADS],
                   .fd = -1};
   bool complete = (times.ratios = calloc((size_t)times.n, sizeof *times.ratios)) != NULL;
   int code;
@@ -294,6 +295,7 @@ const benchmark bench_read = {
                 {"batch", "N", 64, 1, 1e6, false, "samples a rank and step", NULL},
                 {"lanes", "L", 240, 1, 1e6, false, "of the order; fewer where the file is small", NULL},
                 {"window", "W", 2, 1, 1e3, false, "blocks of a lane among which samples are shuffled", NULL},
+                {"threads", "N", -1, -1, 64, false, "that read for each rank; -1: as its cores allow", NULL},
                 {"repeats", "K", 5, 1, 1e6, false, "epochs of which the median counts", NULL},
                 {"chunks", "N", 50000, 1, 1e7, false, "of the file that is opened", NULL},
                 {"folder", "DIR", 0, 0, 0, false, "where files are made, and deleted", "$TMPDIR"}},

@@ -19,6 +19,7 @@ typedef struct read_run {
   bench_shape shape;
   size_t row_bytes;
   int64_t batch, lanes, window, block; /* of the loader */
+  int threads;                         /* of the data sets */
   mpisift_dataset *dataset, *plain;
   mpisift_source source; /* of `plain` */
   mpisift_loader *loader;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "core/order.h"
+#include "io/decode.h"
 #include "tools/bench_read.h"
 #include "tools/tool.h"
 
@@ -52,12 +53,21 @@ static mpisift_status create_loader(read_run *run)
   return mpisift_loader_create(run->job->ctx, &config, &source, NULL, NULL, &run->loader);
 }
 
+/* What threads decode with does not count against the window; without a number of threads, that of the most. */
+static size_t scratch_bytes(const read_run *run, size_t unit)
+{
+  size_t threads = run->threads < 0 ? 4 : (size_t)run->threads;
+
+  return run->shape.deflate ? (1 + threads) * msift_scratch_bytes(unit) : 0;
+}
+
 /* One data set for the loader and one for plain reading: each has its cache. */
 static mpisift_status open_library(read_run *run, bool single)
 {
   mpisift_ctx *ctx = run->job->ctx;
   mpisift_status status = mpisift_dataset_open(ctx, run->path, NULL, NULL, 0, 1, &run->plain);
-  size_t unit_bytes;
+  mpisift_reading reading;
+  size_t unit;
 
   if (status != MPISIFT_OK)
     return status;
@@ -66,10 +76,14 @@ static mpisift_status open_library(read_run *run, bool single)
   run->unit_rows = run->shape.chunk_rows > 0 ? run->shape.chunk_rows : run->block;
   run->n_units = (run->shape.rows + run->unit_rows - 1) / run->unit_rows;
   choose_lanes(run);
-  unit_bytes = (size_t)run->slots * round_up((size_t)run->unit_rows * run->row_bytes, LINE);
-  status = mpisift_dataset_open(ctx, run->path, NULL, NULL, 0, unit_bytes, &run->plain);
+  mpisift_reading_init(&reading, sizeof reading);
+  unit = round_up((size_t)run->unit_rows * run->row_bytes, LINE);
+  reading.threads = run->threads;
+  reading.cache_bytes = (size_t)run->slots * (unit + LINE) + scratch_bytes(run, unit);
+  status = mpisift_dataset_open_files(ctx, (const char *const[]){run->path}, 1, NULL, NULL, 0, &reading, &run->plain);
   if (status == MPISIFT_OK)
-    status = mpisift_dataset_open(ctx, run->path, NULL, NULL, 0, unit_bytes, &run->dataset);
+    status =
+        mpisift_dataset_open_files(ctx, (const char *const[]){run->path}, 1, NULL, NULL, 0, &reading, &run->dataset);
   if (status == MPISIFT_OK)
     run->source = mpisift_dataset_source(run->plain);
   return status == MPISIFT_OK ? create_loader(run) : status;

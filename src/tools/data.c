@@ -318,7 +318,7 @@ static int open_groups(data_set *data)
     bool elsewhere = is_elsewhere(data, g);
     mpisift_status status = mpisift_dataset_open_files(data->ctx, elsewhere ? &place->test_data : place->files,
                                                        elsewhere ? 1 : place->n_files, groups[g].name, place->fields,
-                                                       count_fields(place, g), 0, &data->handles[g]);
+                                                       count_fields(place, g), &place->reading, &data->handles[g]);
     if (status != MPISIFT_OK)
       return open_failed(data, g, groups[g].name);
     *groups[g].source = mpisift_dataset_source(data->handles[g]);
@@ -420,6 +420,18 @@ static int fold_read(void *user, int64_t n, const int64_t *positions, void *cons
   return 0;
 }
 
+static void fold_prefetch(void *user, int64_t n, const int64_t *positions)
+{
+  const data_fold *fold = user;
+  int64_t ids[DATA_PIECE];
+  for (int64_t first = 0; first < n; first += DATA_PIECE) {
+    int64_t count = n - first < DATA_PIECE ? n - first : DATA_PIECE;
+    for (int64_t i = 0; i < count; i++)
+      ids[i] = fold_id(fold, positions[first + i]);
+    fold->whole->prefetch(fold->whole->user, count, ids);
+  }
+}
+
 mpisift_source data_fold_source(data_fold *fold)
 {
   const mpisift_source *whole = fold->whole;
@@ -429,6 +441,7 @@ mpisift_source data_fold_source(data_fold *fold)
   source.n = fold->held_out ? held : whole->n - held;
   source.block = whole->block > FOLD ? whole->block - whole->block / FOLD : whole->block;
   source.read = fold_read;
+  source.prefetch = whole->prefetch ? fold_prefetch : NULL;
   return source;
 }
 

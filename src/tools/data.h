@@ -21,6 +21,7 @@ typedef struct data_place {
   const char *train_group, *test_group;
   const char *loss_group;          /* whose losses will be written; NULL: none */
   const char *fields[DATA_FIELDS]; /* the reference losses NULL: they are not needed */
+  mpisift_reading reading;
 } data_place;
 
 typedef struct data_set {

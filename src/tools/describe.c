@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <mpisift/mpisift.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,7 @@ static char *link_name(hid_t group, hsize_t i)
   return name;
 }
 
-static bool add_field(described_group *g, hid_t dataset, const char *name)
+static bool add_field(description *d, described_group *g, hid_t dataset, const char *name)
 {
   described_field *fields = realloc(g->fields, (size_t)(g->n_fields + 1) * sizeof *fields);
 
@@ -62,7 +63,12 @@ static bool add_field(described_group *g, hid_t dataset, const char *name)
     return memory_error();
   g->fields = fields;
   g->fields[g->n_fields] = (described_field){0};
-  return describe_field(&g->fields[g->n_fields++], dataset, name);
+  described_field *f = &g->fields[g->n_fields++];
+  if (!describe_field(f, dataset, name))
+    return false;
+  if (!f->problem && mpisift_dataset_explain(d->path, g->path, name, f->reading, sizeof f->reading) != MPISIFT_OK)
+    f->problem = "it cannot be read";
+  return true;
 }
 
 /* Rows are those that all usable fields share. */
@@ -137,7 +143,7 @@ static bool visit(walk *w, described_group *g, hid_t group, hsize_t i, int depth
 
   if (ok && H5Iget_type(object) == wanted) {
     if (wanted == H5I_DATASET)
-      ok = add_field(g, object, name);
+      ok = add_field(w->d, g, object, name);
     else if (!is_cycle(w, object, depth))
       ok = walk_group(w, object, path, depth + 1);
   }

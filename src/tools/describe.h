@@ -36,7 +36,8 @@ typedef struct described_field {
   char filters[DESCRIBE_MAX_FILTERS][64];
   bool readable; /* all filters are there */
   uint64_t raw_bytes, stored_bytes;
-  int n_classes; /* 0: not counted */
+  char reading[160]; /* how training reads it, and why; "" if it cannot be a field for training */
+  int n_classes;     /* 0: not counted */
   described_class *classes;
   described_attributes attributes;
 } described_field;

@@ -77,26 +77,46 @@ static bool is_bfloat16(hid_t type)
   return exponent_bits == 8;
 }
 
-bool h5_type_name(hid_t type, char *name, size_t size)
+static bool number_name(hid_t type, char *name, size_t size)
 {
-  static const char *const others[] = {
-      [H5T_TIME] = "time",        [H5T_STRING] = "string",        [H5T_BITFIELD] = "bit field",
-      [H5T_OPAQUE] = "opaque",    [H5T_COMPOUND] = "compound",    [H5T_REFERENCE] = "reference",
-      [H5T_ENUM] = "enumeration", [H5T_VLEN] = "variable-length", [H5T_ARRAY] = "array"};
   H5T_class_t class = H5Tget_class(type);
   size_t bytes = H5Tget_size(type);
-
-  if (class != H5T_INTEGER && class != H5T_FLOAT) {
-    bool known = class >= 0 && class < (int)(sizeof others / sizeof *others);
-    snprintf(name, size, "%s", known ? others[class] : "unknown");
-    return false;
-  }
   const char *base = class == H5T_INTEGER              ? H5Tget_sign(type) == H5T_SGN_NONE ? "uint" : "int"
                      : bytes == 2 && is_bfloat16(type) ? "bfloat"
                                                        : "float";
   bool swapped = bytes > 1 && H5Tget_order(type) == H5T_ORDER_BE;
+
   snprintf(name, size, "%s%zu%s", base, 8 * bytes, swapped ? " (big-endian)" : "");
   return bytes == 2 || bytes == 4 || bytes == 8 || (bytes == 1 && class == H5T_INTEGER);
+}
+
+/* What enumerations and arrays are made of. */
+static bool inner_name(hid_t type, const char *prefix, char *name, size_t size)
+{
+  hid_t inner = H5Tget_super(type);
+  size_t used = (size_t)snprintf(name, size, "%s of ", prefix);
+  bool usable = inner >= 0 && used < size && h5_type_name(inner, name + used, size - used);
+
+  if (inner >= 0)
+    H5Tclose(inner);
+  return usable;
+}
+
+bool h5_type_name(hid_t type, char *name, size_t size)
+{
+  static const char *const others[] = {
+      [H5T_TIME] = "time",           [H5T_STRING] = "string",     [H5T_BITFIELD] = "bit field",
+      [H5T_OPAQUE] = "opaque",       [H5T_COMPOUND] = "compound", [H5T_REFERENCE] = "reference",
+      [H5T_VLEN] = "variable-length"};
+  H5T_class_t class = H5Tget_class(type);
+
+  if (class == H5T_INTEGER || class == H5T_FLOAT)
+    return number_name(type, name, size);
+  if (class == H5T_ENUM || class == H5T_ARRAY)
+    return inner_name(type, class == H5T_ENUM ? "enumeration" : "array", name, size);
+  bool known = class >= 0 && class < (int)(sizeof others / sizeof *others) && others[class];
+  snprintf(name, size, "%s", known ? others[class] : "unknown");
+  return false;
 }
 
 bool h5_same_object(hid_t a, hid_t b)

@@ -67,6 +67,8 @@ static void print_field(const described_field *f, bool show_rows)
   print_storage(f);
   if (f->problem)
     printf("; not a field for training: %s", f->problem);
+  else
+    printf("; read by %s", f->reading);
   putchar('\n');
   print_attributes(&f->attributes, "     ");
   print_classes(f);
@@ -103,8 +105,8 @@ static void help(void)
   printf("usage: mpisift info [--json] FILE... [GROUP]\n\n"
          "Describe the groups of an HDF5 file, or one of them. Several files, or a pattern such as 'part-*.h5', are\n"
          "described as the one data set that they make. What is said: rows; and for each field type, shape of a\n"
-         "sample, layout, chunk shape, filters and bytes stored, attributes (@), and how often each label\n"
-         "occurs, for integer fields of at most %d different values.\n\n"
+         "sample, layout, chunk shape, filters and bytes stored, how it is read, attributes (@), and how often\n"
+         "each label occurs, for integer fields of at most %d different values.\n\n"
          "  --json        the same as JSON\n"
          "  --timeout S   give a file up when there is no progress for S seconds (default 60)\n"
          "  -h, --help\n",

@@ -92,6 +92,7 @@ static void print_field(const described_field *f)
     print_string(f->filters[i]);
   }
   printf("], \"raw_bytes\": %" PRIu64 ", \"stored_bytes\": %" PRIu64 ", ", f->raw_bytes, f->stored_bytes);
+  print_string_item("reading", f->reading);
   print_attributes(&f->attributes);
   print_classes(f);
   putchar('}');

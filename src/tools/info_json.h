@@ -5,7 +5,7 @@
 
 /* Print a description as one JSON object:
  * {"file", "attributes": {}, "groups": [{"name", "rows", "attributes": {}, "fields": [{"name", "type", "usable",
- * "rows", "shape": [], "layout", "chunk": [], "filters": [], "raw_bytes", "stored_bytes", "attributes": {},
+ * "rows", "shape": [], "layout", "chunk": [], "filters": [], "raw_bytes", "stored_bytes", "reading", "attributes": {},
  * "classes": [{"label", "count", "share"}]}]}]}; "rows" is null where fields differ or there are none. */
 void info_print_json(const description *d);
 

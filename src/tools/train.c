@@ -272,6 +272,17 @@ static loss_field loss_field_of(const train_options *options)
   return (loss_field){options->file, options->loss_group, options->loss_field, options->force};
 }
 
+static mpisift_reading reading_of(const train_options *options)
+{
+  mpisift_reading reading;
+  mpisift_reading_init(&reading, sizeof reading);
+  reading.cache_bytes = (size_t)options->cache << 20;
+  reading.threads = (int)options->threads;
+  reading.prefetch = options->prefetch;
+  reading.unlocked = options->unlocked;
+  return reading;
+}
+
 static int with_data(train_job *job)
 {
   const train_options *options = &job->options;
@@ -284,6 +295,7 @@ static int with_data(train_job *job)
                             .test_group = options->test_group,
                             .loss_group = options->loss_field ? options->loss_group : NULL,
                             .fields = {options->x, options->y, with_reference ? options->reference : NULL}};
+  job->place.reading = reading_of(options);
   job->data.progress = &job->progress;
   job->data.place = &job->place;
   int code = data_open(&job->data, arm_max_rows(options, job->ranks));

@@ -24,6 +24,7 @@ struct field_spec {
   int64_t shape[3];
   int64_t chunk; /* rows of a chunk; 0: contiguous */
   bool deflate;  /* shuffle and gzip */
+  bool nbit;     /* a filter that is left to HDF5 */
 };
 
 static inline int64_t spec_elements(const struct field_spec *f)
@@ -104,6 +105,8 @@ static inline hid_t layout(const struct field_spec *f, const hsize_t *dims)
     H5Pset_shuffle(properties);
     H5Pset_deflate(properties, 6);
   }
+  if (f->nbit)
+    H5Pset_nbit(properties);
   return properties;
 }
 
@@ -278,6 +281,21 @@ static inline mpisift_dataset *open_dataset(const struct fixture *f, const char 
   CU_ASSERT_EQUAL_FATAL(mpisift_dataset_open(f->ctx, f->path, group, names, n_names, cache_bytes, &dataset),
                         MPISIFT_OK);
   CU_ASSERT_STRING_EQUAL(mpisift_error(f->ctx), "");
+  return dataset;
+}
+
+/* All fields of the root, with a number of threads, which may be 0. */
+static inline mpisift_dataset *open_threaded(const struct fixture *f, int threads, size_t cache_bytes)
+{
+  mpisift_dataset *dataset = NULL;
+  mpisift_reading reading;
+
+  mpisift_reading_init(&reading, sizeof reading);
+  reading.threads = threads;
+  reading.cache_bytes = cache_bytes;
+  CU_ASSERT_EQUAL_FATAL(
+      mpisift_dataset_open_files(f->ctx, (const char *const[]){f->path}, 1, NULL, NULL, 0, &reading, &dataset),
+      MPISIFT_OK);
   return dataset;
 }
 

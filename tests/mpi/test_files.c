@@ -75,8 +75,11 @@ static void end_parts(struct parts *p)
 static mpisift_dataset *open_parts(const struct parts *p, size_t cache_bytes)
 {
   mpisift_dataset *dataset = NULL;
+  mpisift_reading reading;
 
-  CU_ASSERT_EQUAL_FATAL(mpisift_dataset_open_files(p->f.ctx, p->paths, p->n, NULL, NULL, 0, cache_bytes, &dataset),
+  mpisift_reading_init(&reading, sizeof reading);
+  reading.cache_bytes = cache_bytes;
+  CU_ASSERT_EQUAL_FATAL(mpisift_dataset_open_files(p->f.ctx, p->paths, p->n, NULL, NULL, 0, &reading, &dataset),
                         MPISIFT_OK);
   CU_ASSERT_STRING_EQUAL(mpisift_error(p->f.ctx), "");
   return dataset;
@@ -155,7 +158,7 @@ static void patterns(void)
   lists[0] = p.paths[0];
   snprintf(odd, sizeof odd, "%s/part-0[1-9].h5", p.f.folder);
   lists[1] = odd;
-  CU_ASSERT_EQUAL_FATAL(mpisift_dataset_open_files(p.f.ctx, lists, 2, "/", NULL, 0, 0, &dataset), MPISIFT_OK);
+  CU_ASSERT_EQUAL_FATAL(mpisift_dataset_open_files(p.f.ctx, lists, 2, "/", NULL, 0, NULL, &dataset), MPISIFT_OK);
   source = mpisift_dataset_source(dataset);
   check_rows(&source, 245);
   mpisift_dataset_close(&dataset);
@@ -202,6 +205,7 @@ static void the_oldest_is_closed(void)
 {
   struct parts p;
   struct msift_files files;
+  const struct msift_reading reading = {0};
   struct msift_memory memory = {0};
   struct msift_error error = {0};
   const char *names[] = {"id", "x"};
@@ -210,7 +214,7 @@ static void the_oldest_is_closed(void)
   void *dst[] = {id, x};
 
   begin_parts(&p, MOST, NULL, 16);
-  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, MOST, "/", names, 2, 0, &memory, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, MOST, "/", names, 2, &reading, &memory, &error), MPISIFT_OK);
   for (files.max_open = 1; files.max_open < 5; files.max_open++) {
     CU_ASSERT_EQUAL(msift_files_read(&files, 8, ids, dst, &memory, &error), MPISIFT_OK);
     CU_ASSERT(files.n_open <= files.max_open);
@@ -218,7 +222,7 @@ static void the_oldest_is_closed(void)
       CU_ASSERT(x[i * WIDTH + 3] == value_of(ids[i], 3));
   }
   msift_files_close(&files, &memory);
-  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, MOST, "/", names, 2, 0, &memory, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, MOST, "/", names, 2, &reading, &memory, &error), MPISIFT_OK);
   files.max_open = 2;
   CU_ASSERT_EQUAL(msift_files_read(&files, 3, (int64_t[]){0, 21, 0}, dst, &memory, &error), MPISIFT_OK);
   CU_ASSERT_EQUAL(msift_files_read(&files, 1, (int64_t[]){43}, dst, &memory, &error), MPISIFT_OK);
@@ -233,7 +237,7 @@ static void refuse_files(const struct parts *p, mpisift_status status, const cha
   mpisift_dataset *dataset = NULL;
   const char *error;
 
-  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p->f.ctx, p->paths, p->n, NULL, NULL, 0, 0, &dataset), status);
+  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p->f.ctx, p->paths, p->n, NULL, NULL, 0, NULL, &dataset), status);
   CU_ASSERT_PTR_NULL(dataset);
   error = mpisift_error(p->f.ctx);
   CU_ASSERT_PTR_NOT_NULL(strstr(error, file));
@@ -284,12 +288,13 @@ static void wrong_arguments(void)
   const char *second_is_null[] = {p.path[0], NULL};
 
   begin_parts(&p, 2, NULL, 0);
-  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, NULL, 1, NULL, NULL, 0, 0, &dataset), MPISIFT_ERR_ARG);
-  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, p.paths, 0, NULL, NULL, 0, 0, &dataset), MPISIFT_ERR_ARG);
+  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, NULL, 1, NULL, NULL, 0, NULL, &dataset), MPISIFT_ERR_ARG);
+  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, p.paths, 0, NULL, NULL, 0, NULL, &dataset), MPISIFT_ERR_ARG);
   CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(p.f.ctx), "n_paths is 0"));
-  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, second_is_null, 2, NULL, NULL, 0, 0, &dataset), MPISIFT_ERR_ARG);
+  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, second_is_null, 2, NULL, NULL, 0, NULL, &dataset),
+                  MPISIFT_ERR_ARG);
   CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(p.f.ctx), "path 1 is NULL"));
-  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, p.paths, 2, NULL, NULL, 0, 0, NULL), MPISIFT_ERR_ARG);
+  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, p.paths, 2, NULL, NULL, 0, NULL, NULL), MPISIFT_ERR_ARG);
   CU_ASSERT_PTR_NULL(dataset);
   end_parts(&p);
 }
@@ -305,11 +310,11 @@ static void ranks_see_other_files(void)
   memcpy(paths, p.paths, sizeof paths);
   if (test_rank == 1)
     paths[1] = p.paths[2];
-  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, paths, 2, NULL, NULL, 0, 0, &dataset),
+  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, paths, 2, NULL, NULL, 0, NULL, &dataset),
                   test_size > 1 ? MPISIFT_ERR_ARG : MPISIFT_OK);
   CU_ASSERT_EQUAL(strstr(mpisift_error(p.f.ctx), "number of rows in the files differs") != NULL, test_size > 1);
   mpisift_dataset_close(&dataset);
-  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, p.paths, test_rank == 1 ? 2 : 3, NULL, NULL, 0, 0, &dataset),
+  CU_ASSERT_EQUAL(mpisift_dataset_open_files(p.f.ctx, p.paths, test_rank == 1 ? 2 : 3, NULL, NULL, 0, NULL, &dataset),
                   test_size > 1 ? MPISIFT_ERR_ARG : MPISIFT_OK);
   CU_ASSERT_EQUAL(strstr(mpisift_error(p.f.ctx), "number of files differs") != NULL, test_size > 1);
   mpisift_dataset_close(&dataset);
