@@ -785,9 +785,10 @@ mpisift_status mpisift_indices_refresh(mpisift_indices *indices, mpisift_batch *
  * \param [in]  indices
  * \param [in]  first  0: from the next batch on; 1: from the one after it; and so on.
  * \param [in]  steps  Batches; those behind the end of the epoch are left out.
- * \param [out] ids    [steps][global batch], batch after batch: those of replica 0 in the order of its batch, then
- * those of replica 1, and so on. A short last batch has fewer. \param [out] n      Ids written. May be NULL. \return
- * OK, ERR_ARG, ERR_STATE (no epoch has begun), ERR_MEMORY, ERR_USER, ERR_MPI. */
+ * \param [out] ids    [steps][global batch], batch after batch: first the rows of replica 0, as in its batch, then
+ *                     those of replica 1, and so on. A short last batch has fewer.
+ * \param [out] n      Ids written. May be NULL.
+ * \return OK, ERR_ARG, ERR_STATE (no epoch has begun), ERR_MEMORY, ERR_USER, ERR_MPI. */
 mpisift_status mpisift_indices_ahead(mpisift_indices *indices, int64_t first, int64_t steps, int64_t *ids, int64_t *n);
 
 /** Report losses of a batch: rows [first, first + n), each once, in any number of pieces. Not collective: ranks report
@@ -797,10 +798,11 @@ mpisift_status mpisift_indices_ahead(mpisift_indices *indices, int64_t first, in
  * \param [in]  serial  mpisift_batch::serial.
  * \param [in]  first   First row, >= 0.
  * \param [in]  n       Rows; 0: none. Padding rows are ignored.
- * \param [in]  losses  losses[i × stride] of row first + i. Host memory. One that is NaN, infinite or negative makes
- * the sample's loss unknown, so that it is accepted next. \param [in]  stride  Elements from row to row, >= 1. \return
- * ERR_ARG, with nothing taken, if the ticket is unknown or closed, or rows lie outside the batch or have been reported.
- * Local: the peers are not told, and the run can go on. */
+ * \param [in]  losses  losses[i × stride] of row first + i, in host memory. One that is NaN, infinite or negative
+ *                      makes the sample's loss unknown, so that it is accepted next.
+ * \param [in]  stride  Elements from row to row, >= 1.
+ * \return ERR_ARG, with nothing taken, if the ticket is unknown or closed, or rows lie outside the batch or have been
+ *         reported. Local: the peers are not told, and the run can go on. */
 mpisift_status mpisift_indices_report(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
                                       const float *losses, int64_t stride);
 
