@@ -19,6 +19,14 @@ AS_CASE([$with_cuda:$mpisift_have_cuda], [auto:*|no:*|*:yes], [],
   config.log has the compiler's words])])
 AS_IF([test "$mpisift_have_cuda" = yes],
   [AC_DEFINE([HAVE_CUDA], [1], [Define if the CUDA backend is built])])
+AC_ARG_VAR([NVCC], [CUDA compiler])
+AC_ARG_VAR([NVCCFLAGS], [CUDA compiler flags @<:@-O3 -lineinfo@:>@])
+AC_ARG_VAR([NVCC_GENCODE], [CUDA targets @<:@-arch=all-major@:>@, such as -arch=native])
+mpisift_have_nvcc=no
+AS_IF([test "$mpisift_have_cuda" = yes], [MPISIFT_PROG_NVCC])
+AS_IF([test "$mpisift_have_nvcc" = yes],
+  [AC_DEFINE([HAVE_NVCC], [1], [Define if kernels for CUDA devices are built])])
+AM_CONDITIONAL([HAVE_NVCC], [test "$mpisift_have_nvcc" = yes])
 AC_SUBST([CUDA_CPPFLAGS])
 AC_SUBST([CUDA_LIBS])
 AC_SUBST([with_cuda])
@@ -61,3 +69,22 @@ AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <cuda_runtime_api.h>
 AS_IF([test "$mpisift_have_cuda" = no], [CUDA_CPPFLAGS=; CUDA_LIBS=; mpisift_cuda_rpath=])
 AC_MSG_RESULT([$mpisift_have_cuda])
 CPPFLAGS=$mpisift_save_CPPFLAGS; LIBS=$mpisift_save_LIBS])
+
+# The compiler of the toolkit whose runtime was found, if it is there and works; without it there are no kernels, but
+# page-locked memory.
+AC_DEFUN([MPISIFT_PROG_NVCC],
+[AC_PATH_PROG([NVCC], [nvcc], [], [$mpisift_cuda/bin$PATH_SEPARATOR$PATH])
+: ${NVCCFLAGS="-O3 -lineinfo"}
+: ${NVCC_GENCODE="-arch=all-major"}
+AS_IF([test -n "$NVCC"],
+  [AC_MSG_CHECKING([whether $NVCC compiles a kernel])
+cat >conftest.cu <<'_CU'
+__global__ void fill(float *x) { x[[threadIdx.x]] = 1.f; }
+extern "C" void launch(float *x) { fill<<<1, 32>>>(x); }
+_CU
+   AS_IF([AC_RUN_LOG([$NVCC $NVCC_GENCODE $NVCCFLAGS -c -o conftest.$OBJEXT conftest.cu])],
+     [AC_MSG_RESULT([yes]); mpisift_have_nvcc=yes; CUDA_LIBS="$CUDA_LIBS -lstdc++"],
+     [AC_MSG_RESULT([no])
+      AC_MSG_WARN([nvcc failed, see config.log: often a host compiler that it does not take.
+  Set NVCC_PREPEND_FLAGS='-ccbin g++-12', or NVCC_GENCODE])])
+   rm -f conftest.cu conftest.$OBJEXT])])

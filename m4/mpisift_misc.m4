@@ -69,7 +69,7 @@ AC_SUBST([RPATH_LDFLAGS])])
 
 AC_DEFUN([MPISIFT_SUMMARY],
 [AS_CASE([$with_cuda:$mpisift_have_cuda],
-  [*:yes], [mpisift_cuda_says="$mpisift_cuda"],
+  [*:yes], [mpisift_cuda_says="$mpisift_cuda, kernels: $mpisift_have_nvcc"],
   [no:*], [mpisift_cuda_says="no (--without-cuda)"],
   [mpisift_cuda_says="no (not found; looked in:$mpisift_cuda_tried)"])
 AS_CASE([$MPIEXEC], [false], [mpisift_mpiexec="no launcher found: make check needs MPIEXEC=..."],

@@ -151,12 +151,35 @@ endif
 
 cuda_sources = \
 	src/backend/cuda/pinned.c
+kernel_launchers = \
+	src/backend/cuda/kernels.h \
+	src/backend/cuda/load.cuh \
+	src/backend/cuda/losses.c \
+	src/backend/cuda/losses.cu \
+	src/backend/cuda/tokens.cu
 if HAVE_CUDA
 libmpisift_core_la_SOURCES += $(cuda_sources)
 libmpisift_core_la_LIBADD += $(CUDA_LIBS)
 else
 EXTRA_DIST += $(cuda_sources)
 endif
+if HAVE_NVCC
+libmpisift_core_la_SOURCES += $(kernel_launchers)
+else
+EXTRA_DIST += $(kernel_launchers)
+endif
+
+# CUDA sources see only headers of their own folder: no MPI, HDF5 or config.h.
+SUFFIXES = .cu
+AM_V_NVCC = $(am__v_NVCC_@AM_V@)
+am__v_NVCC_ = $(am__v_NVCC_@AM_DEFAULT_V@)
+am__v_NVCC_0 = @echo "  NVCC    " $@;
+am__v_NVCC_1 =
+.cu.lo:
+	@$(MKDIR_P) $(@D)
+	$(AM_V_NVCC)$(LIBTOOL) $(AM_V_lt) --tag=CC $(LIBTOOLFLAGS) --mode=compile \
+	  $(SHELL) $(top_srcdir)/scripts/nvcc-libtool $(NVCC) $(NVCC_GENCODE) $(NVCCFLAGS) -I$(top_srcdir)/src -c -o $@ $<
+src/backend/cuda/losses.lo src/backend/cuda/tokens.lo: src/backend/cuda/kernels.h src/backend/cuda/load.cuh
 
 lib_LTLIBRARIES += libmpisift.la
 libmpisift_la_SOURCES =

@@ -9,7 +9,7 @@ done
 [ -n "$formatter" ] || { echo "1..0 # SKIP clang-format $version is not installed"; exit; }
 cd "$srcdir" || exit 1
 echo "1..1"
-if output=$(find include src examples tests -name '*.[ch]' -exec "$formatter" --dry-run -Werror {} + 2>&1); then
+if output=$(find include src examples tests \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' \) -exec "$formatter" --dry-run -Werror {} + 2>&1); then
   echo "ok 1 - formatted"
 else
   printf '%s\n' "$output" | sed 's/^/# /'

@@ -25,7 +25,7 @@ result() {
 forbid() {
   rule=$1 pattern=$2
   shift 2
-  find "$@" -name '*.[ch]' -exec grep -nE "$pattern" /dev/null {} + >"$dir/found"
+  find "$@" \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' \) -exec grep -nE "$pattern" /dev/null {} + >"$dir/found"
   result "$rule"
 }
 
@@ -60,6 +60,9 @@ forbid "tools include public headers and their own, but for bench*.c" "${include
 forbid "only io sees HDF5" "$hdf5" include src/base src/core src/backend src/comm src/api
 forbid "only backend/cuda sees CUDA" "$cuda" include src/base src/core src/backend/*.[ch] src/backend/cpu \
   src/comm src/io src/api src/tools
+# shellcheck disable=SC2046  # no blanks in our names
+forbid "kernels for devices see CUDA's headers and their own folder's" \
+  '^#include ("(mpi|config|base|core|backend/[^c]|backend/cpu|comm|io|api)|<mpi)' $(find src -name '*.cu' -o -name '*.cuh')
 forbid_mpi "only comm communicates" 'none' src/base src/core src/backend src/io
 forbid_mpi "api asks MPI for its state only" 'MPI_(Initialized|Finalized|Query_thread|Is_thread_main)' src/api
 echo "1..$count"

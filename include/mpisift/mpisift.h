@@ -8,7 +8,8 @@
  *  - *Collective* means: called by all ranks of the team, in the same order. A collective call returns the same status
  *    on every rank; where a call cannot keep that promise, its comment says so.
  *  - A *replica* is one copy of the model: one rank, or the ranks of \ref mpisift_team::replica.
- *  - All memory is host memory. Counts are rows (samples) unless a unit is given. `[n][shape]` is a dense C array.
+ *  - All memory is host memory (<mpisift/cuda.h> has what works on a device's). Counts are rows (samples) unless a unit
+ *    is given. `[n][shape]` is a dense C array.
  *  - Objects are opaque and are released by their `destroy`, which takes the address of the handle and sets it to NULL.
  *  - One context, with all that is made from it, may be used by one thread at a time. Where MPI provides less than
  *    MPI_THREAD_SERIALIZED, that thread must be MPI's main thread.

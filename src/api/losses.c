@@ -1,11 +1,9 @@
-#include <math.h>
+#include <mpisift/cuda.h>
 
 #include "api/context.h"
 #include "backend/backend.h"
 
-static const char call[] = "mpisift_losses";
-
-static mpisift_status check_matrix(const mpisift_values *values, const char *name, int64_t columns,
+static mpisift_status check_matrix(const char *call, const mpisift_values *values, const char *name, int64_t columns,
                                    struct msift_error *error)
 {
   if (!msift_is_float_type(values->type) && !msift_is_label_type(values->type))
@@ -18,7 +16,7 @@ static mpisift_status check_matrix(const mpisift_values *values, const char *nam
   return MPISIFT_OK;
 }
 
-static mpisift_status check_shape(const struct msift_losses *job, struct msift_error *error)
+static mpisift_status check_shape(const char *call, const struct msift_losses *job, struct msift_error *error)
 {
   int64_t tokens = job->spec.tokens;
 
@@ -31,15 +29,16 @@ static mpisift_status check_shape(const struct msift_losses *job, struct msift_e
   if (!msift_is_float_type(job->logits.type))
     return msift_error_set(error, MPISIFT_ERR_ARG, "%s: logits of type %s are not taken", call,
                            mpisift_type_name(job->logits.type));
-  MSIFT_TRY(check_matrix(&job->logits, "logits", job->columns, error));
-  return check_matrix(&job->targets, "targets",
+  MSIFT_TRY(check_matrix(call, &job->logits, "logits", job->columns, error));
+  return check_matrix(call, &job->targets, "targets",
                       msift_is_float_type(job->targets.type) ? job->columns
                       : tokens > 0                           ? tokens
                                                              : 1,
                       error);
 }
 
-static mpisift_status check_number(double value, const char *name, double most, struct msift_error *error)
+static mpisift_status check_number(const char *call, double value, const char *name, double most,
+                                   struct msift_error *error)
 {
   return value >= 0 && value <= most
              ? MPISIFT_OK
@@ -47,7 +46,7 @@ static mpisift_status check_number(double value, const char *name, double most, 
                                most);
 }
 
-static mpisift_status check_spec(const mpisift_loss *spec, bool labels, struct msift_error *error)
+static mpisift_status check_spec(const char *call, const mpisift_loss *spec, bool labels, struct msift_error *error)
 {
   const mpisift_loss_kind kind = spec->kind;
   bool by_row =
@@ -63,12 +62,12 @@ static mpisift_status check_spec(const mpisift_loss *spec, bool labels, struct m
     return msift_error_set(error, MPISIFT_ERR_ARG, "%s: loss.ignore needs targets that are labels", call);
   if (spec->label_smoothing != 0 && kind != MPISIFT_CROSS_ENTROPY)
     return msift_error_set(error, MPISIFT_ERR_ARG, "%s: loss.label_smoothing is of MPISIFT_CROSS_ENTROPY only", call);
-  MSIFT_TRY(check_number(spec->label_smoothing, "label_smoothing", 1, error));
-  MSIFT_TRY(check_number(spec->huber_delta, "huber_delta", 1e30, error));
-  return check_number(spec->focal_gamma, "focal_gamma", 1e6, error);
+  MSIFT_TRY(check_number(call, spec->label_smoothing, "label_smoothing", 1, error));
+  MSIFT_TRY(check_number(call, spec->huber_delta, "huber_delta", 1e30, error));
+  return check_number(call, spec->focal_gamma, "focal_gamma", 1e6, error);
 }
 
-static mpisift_status check_scores(const struct msift_losses *job, const mpisift_scores *scores,
+static mpisift_status check_scores(const char *call, const struct msift_losses *job, const mpisift_scores *scores,
                                    struct msift_error *error)
 {
   bool labels = msift_is_label_type(job->targets.type);
@@ -101,6 +100,19 @@ static void fill_in(struct msift_losses *job)
     job->targets.stride = msift_is_label_type(job->targets.type) ? spec->tokens : job->columns;
 }
 
+/* Check the arguments of a call and fill in defaults. */
+static mpisift_status prepare(const char *call, struct msift_losses *job, const mpisift_loss *loss,
+                              const mpisift_scores *scores, struct msift_error *error)
+{
+  if (loss != NULL)
+    job->spec = *loss;
+  MSIFT_TRY(check_shape(call, job, error));
+  MSIFT_TRY(check_spec(call, &job->spec, msift_is_label_type(job->targets.type), error));
+  MSIFT_TRY(check_scores(call, job, scores == NULL ? &(mpisift_scores){0} : scores, error));
+  fill_in(job);
+  return MPISIFT_OK;
+}
+
 mpisift_status mpisift_losses(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, int64_t columns,
                               mpisift_values logits, mpisift_values targets, const mpisift_scores *scores)
 {
@@ -110,11 +122,24 @@ mpisift_status mpisift_losses(mpisift_ctx *ctx, const mpisift_loss *loss, int64_
   if (ctx == NULL)
     return MPISIFT_ERR_ARG;
   error = msift_error_begin(ctx);
-  if (loss != NULL)
-    job.spec = *loss;
-  MSIFT_TRY(check_shape(&job, error));
-  MSIFT_TRY(check_spec(&job.spec, msift_is_label_type(targets.type), error));
-  MSIFT_TRY(check_scores(&job, scores == NULL ? &(mpisift_scores){0} : scores, error));
-  fill_in(&job);
+  MSIFT_TRY(prepare("mpisift_losses", &job, loss, scores, error));
   return n == 0 ? MPISIFT_OK : msift_backend_cpu.losses(&job, scores, error);
+}
+
+mpisift_status mpisift_losses_cuda(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, int64_t columns,
+                                   mpisift_values logits, mpisift_values targets, const mpisift_scores *scores,
+                                   mpisift_stream stream)
+{
+  struct msift_losses job = {.n = n, .columns = columns, .logits = logits, .targets = targets};
+  const struct msift_device *device;
+  struct msift_error *error;
+
+  if (ctx == NULL)
+    return MPISIFT_ERR_ARG;
+  error = msift_error_begin(ctx);
+  MSIFT_TRY(prepare("mpisift_losses_cuda", &job, loss, scores, error));
+  device = msift_device_choose("mpisift_losses_cuda", error);
+  if (device == NULL)
+    return MPISIFT_ERR_DEVICE;
+  return n == 0 ? MPISIFT_OK : device->losses(&job, scores, stream, error);
 }

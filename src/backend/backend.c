@@ -15,3 +15,17 @@ const struct msift_backend *msift_backend_choose(bool pin_memory, struct msift_e
   return NULL;
 #endif
 }
+
+const struct msift_device *msift_device_choose(const char *call, struct msift_error *error)
+{
+#ifdef HAVE_NVCC
+  (void)call;
+  (void)error;
+  return &msift_device_cuda;
+#else
+  msift_error_set(error, MPISIFT_ERR_DEVICE,
+                  "%s: this library was built without nvcc; rebuild it with the CUDA Toolkit, or use host memory",
+                  call);
+  return NULL;
+#endif
+}

@@ -1,0 +1,103 @@
+#include <cuda_runtime_api.h>
+
+#include "backend/backend.h"
+#include "backend/cuda/kernels.h"
+
+_Static_assert((int)MSIFT_CUDA_F32 == MPISIFT_F32 && (int)MSIFT_CUDA_F64 == MPISIFT_F64 &&
+                   (int)MSIFT_CUDA_F16 == MPISIFT_F16 && (int)MSIFT_CUDA_BF16 == MPISIFT_BF16 &&
+                   (int)MSIFT_CUDA_U8 == MPISIFT_U8 && (int)MSIFT_CUDA_U16 == MPISIFT_U16 &&
+                   (int)MSIFT_CUDA_I32 == MPISIFT_I32 && (int)MSIFT_CUDA_I64 == MPISIFT_I64,
+               "types differ");
+_Static_assert((int)MSIFT_CUDA_CROSS_ENTROPY == MPISIFT_CROSS_ENTROPY && (int)MSIFT_CUDA_NLL == MPISIFT_NLL &&
+                   (int)MSIFT_CUDA_FOCAL == MPISIFT_FOCAL && (int)MSIFT_CUDA_KL == MPISIFT_KL &&
+                   (int)MSIFT_CUDA_BCE == MPISIFT_BCE && (int)MSIFT_CUDA_MSE == MPISIFT_MSE &&
+                   (int)MSIFT_CUDA_L1 == MPISIFT_L1 && (int)MSIFT_CUDA_HUBER == MPISIFT_HUBER &&
+                   (int)MSIFT_CUDA_HINGE == MPISIFT_HINGE,
+               "kinds differ");
+_Static_assert(sizeof(struct msift_cuda_sum) == sizeof(mpisift_token_sum), "sums differ");
+
+static struct msift_cuda_values to_values(mpisift_values values)
+{
+  return (struct msift_cuda_values){values.data, (int)values.type, values.stride};
+}
+
+static mpisift_status check(int code, const char *what, struct msift_error *error)
+{
+  if (code == cudaSuccess)
+    return MPISIFT_OK;
+  cudaGetLastError(); /* the caller's next check is not to find ours */
+  return msift_error_set(error, MPISIFT_ERR_DEVICE, "%s failed: %s", what, cudaGetErrorString((cudaError_t)code));
+}
+
+static struct msift_cuda_losses to_job(const struct msift_losses *job, const mpisift_scores *scores)
+{
+  const mpisift_loss *spec = &job->spec;
+
+  return (struct msift_cuda_losses){
+      .kind = (int)spec->kind,
+      .sum = spec->reduction == MPISIFT_SUM,
+      .n = job->n,
+      .columns = job->columns,
+      .tokens = spec->tokens,
+      .logits = to_values(job->logits),
+      .targets = to_values(job->targets),
+      .labels = msift_is_label_type(job->targets.type),
+      .ignore = spec->ignore,
+      .ignore_index = spec->ignore_index,
+      .class_weights = spec->class_weights,
+      .pos_weights = spec->pos_weights,
+      .label_smoothing = spec->label_smoothing,
+      .huber_delta = spec->huber_delta,
+      .focal_gamma = spec->focal_gamma,
+      .scores = {scores->loss, scores->bound, scores->confidence, scores->entropy, scores->margin, scores->correct},
+      .group = scores->group};
+}
+
+/* The rows' scores first, in memory that is had and given back in the stream's order. */
+static mpisift_status reduce_tokens(const struct msift_cuda_losses *job, cudaStream_t stream, struct msift_error *error)
+{
+  int64_t rows = job->n * job->tokens, wanted = 0;
+  struct msift_cuda_losses each = *job;
+  mpisift_status status;
+  float *scratch;
+
+  for (int k = 0; k < MSIFT_CUDA_SCORES; k++)
+    wanted += job->scores[k] != NULL;
+  MSIFT_TRY(check((int)cudaMallocAsync((void **)&scratch, (size_t)(rows * wanted) * sizeof *scratch, stream),
+                  "mpisift_losses_cuda: cudaMallocAsync", error));
+  for (int k = 0, at = 0; k < MSIFT_CUDA_SCORES; k++)
+    each.scores[k] = job->scores[k] == NULL ? NULL : scratch + rows * at++;
+  status = check(msift_cuda_launch_rows(&each, stream), "mpisift_losses_cuda: launching a kernel", error);
+  if (status == MPISIFT_OK)
+    status =
+        check(msift_cuda_launch_reduce(job, each.scores, stream), "mpisift_losses_cuda: launching a kernel", error);
+  cudaFreeAsync(scratch, stream);
+  return status;
+}
+
+static mpisift_status losses(const struct msift_losses *job, const mpisift_scores *scores, void *stream,
+                             struct msift_error *error)
+{
+  struct msift_cuda_losses device = to_job(job, scores);
+
+  if (job->spec.tokens > 1)
+    return reduce_tokens(&device, stream, error);
+  return check(msift_cuda_launch_rows(&device, stream), "mpisift_losses_cuda: launching a kernel", error);
+}
+
+static mpisift_status tokens(const struct msift_tokens *job, void *stream, struct msift_error *error)
+{
+  struct msift_cuda_tokens device = {.sum = job->spec.reduction == MPISIFT_SUM,
+                                     .n = job->n,
+                                     .tokens = job->spec.tokens,
+                                     .losses = to_values(job->tokens),
+                                     .labels = to_values(job->labels),
+                                     .ignore = job->spec.ignore,
+                                     .ignore_index = job->spec.ignore_index,
+                                     .sums = (struct msift_cuda_sum *)(void *)job->sums,
+                                     .out = job->losses};
+
+  return check(msift_cuda_launch_tokens(&device, stream), "mpisift_token_losses_cuda: launching a kernel", error);
+}
+
+const struct msift_device msift_device_cuda = {losses, tokens};
