@@ -6,7 +6,7 @@
 build_packages="build-essential autoconf automake libtool pkg-config libopenmpi-dev openmpi-bin \
 libhdf5-openmpi-dev libopenblas-dev librandom123-dev zlib1g-dev"
 # shellcheck disable=SC2034  # used by scripts/check
-test_packages="libcunit1-dev clang-format hdf5-tools"
+test_packages="libcunit1-dev clang-format hdf5-tools liblz4-dev libzstd-dev"
 # shellcheck disable=SC2034  # used by scripts/check
 mpich_packages="mpich libmpich-dev libhdf5-mpich-dev"
 
