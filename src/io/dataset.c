@@ -148,11 +148,15 @@ static mpisift_status open_field(struct msift_dataset *d, const char *name, stru
 {
   struct msift_h5_field *field = &d->fields[d->n_fields];
   int64_t n = 0;
+  hid_t access;
 
   field->memory_type = H5I_INVALID_HID;
   snprintf(field->name, sizeof field->name, "%s", name);
   field->field.name = field->name;
-  field->data = msift_link_is_safe(d->group, name) ? H5Dopen2(d->group, name, H5P_DEFAULT) : -1;
+  access = H5Pcreate(H5P_DATASET_ACCESS);
+  H5Pset_chunk_cache(access, 1, 0, 1); /* blocks are whole chunks, and have a cache of their own */
+  field->data = msift_link_is_safe(d->group, name) ? H5Dopen2(d->group, name, access) : -1;
+  H5Pclose(access);
   if (field->data < 0)
     return msift_error_set(error, MPISIFT_ERR_IO, "%s: no field %s; 'mpisift info' lists the fields", d->path, name);
   d->n_fields++;
@@ -201,11 +205,12 @@ static int64_t clamp(int64_t value, int64_t least, int64_t most)
 /* What is read at once of each field: about a block of the largest one, in whole chunks. */
 static void choose_blocks(struct msift_dataset *d)
 {
-  int64_t row = 0;
+  int64_t row = 0, chunk_of_largest = chunk_rows(d);
 
   for (int f = 0; f < d->n_fields; f++)
     row += (int64_t)d->fields[f].bytes;
-  d->block = clamp(clamp(chunk_rows(d), MIN_BLOCK_BYTES / row, INT64_MAX), 1, d->n);
+  d->block = (MIN_BLOCK_BYTES / row + chunk_of_largest - 1) / chunk_of_largest * chunk_of_largest;
+  d->block = clamp(clamp(d->block, chunk_of_largest, INT64_MAX), 1, d->n);
   for (int f = 0; f < d->n_fields; f++) {
     struct msift_h5_field *field = &d->fields[f];
     int64_t chunk = chunk_of(field), rows = (d->block + chunk - 1) / chunk * chunk;

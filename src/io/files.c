@@ -171,6 +171,7 @@ static mpisift_status look_into(struct msift_files *fs, int i, const char *const
     return msift_error_set(error, MPISIFT_ERR_DATA, "%.200s: the files up to this one have too many rows", file->path);
   file[1].first = file->first + file->open->n;
   fs->block = file->open->block > fs->block ? file->open->block : fs->block;
+  file->seen = file->open->fields[0].route.opened;
   if (fs->n_files > 1)
     close_file(fs, file, memory);
   return MPISIFT_OK;
@@ -233,6 +234,15 @@ static size_t cache_of(const struct msift_files *fs, const struct msift_file *fi
   return (size_t)((double)fs->reading.cache_bytes * (double)(file[1].first - file->first) / (double)fs->n) + block;
 }
 
+/* Of a file that has changed, rows may be others than those of which the epoch's order tells. */
+static bool is_changed(const struct msift_file *file)
+{
+  const struct stat *now = &file->open->fields[0].route.opened, *then = &file->seen;
+
+  return now->st_size != then->st_size || now->st_mtim.tv_sec != then->st_mtim.tv_sec ||
+         now->st_mtim.tv_nsec != then->st_mtim.tv_nsec;
+}
+
 static mpisift_status reopen(struct msift_files *fs, struct msift_file *file, struct msift_memory *memory,
                              struct msift_error *error)
 {
@@ -243,6 +253,8 @@ static mpisift_status reopen(struct msift_files *fs, struct msift_file *file, st
   if (file->open->n != file[1].first - file->first)
     msift_error_set(error, MPISIFT_ERR_IO, "%.200s: it had %lld rows when it was opened first, and has %lld now",
                     file->path, (long long)(file[1].first - file->first), (long long)file->open->n);
+  else if (is_changed(file))
+    msift_error_set(error, MPISIFT_ERR_IO, "%.200s: the file has changed since it was opened first", file->path);
   else
     check_fields(fs, file, error);
   if (error->status != MPISIFT_OK)

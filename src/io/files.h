@@ -10,6 +10,7 @@ struct msift_file {
   char *path;
   int64_t first;              /* id of its first row */
   struct msift_dataset *open; /* NULL: not open now */
+  struct stat seen;           /* the file, as it was at first */
   int64_t used;               /* when it was read last */
 };
 

@@ -164,6 +164,8 @@ static void load(struct wanted *w, struct msift_cached *p, char *cause)
       p->fault.what = cause;
     else if (msift_storage_bytes(w->d->file) < w->d->bytes)
       p->fault.what = "the file has become shorter";
+    else if (w->field->route.descriptor >= 0)
+      msift_fetch_unchanged(w->field, &p->fault);
     msift_h5_quiet_end(&quiet);
   }
   atomic_store(&p->state, p->fault.what == NULL ? MSIFT_READY : MSIFT_FAILED);
@@ -336,6 +338,6 @@ static void prefetch_field(struct msift_dataset *d, struct msift_h5_field *field
 void msift_dataset_prefetch(struct msift_dataset *d, int64_t n, const int64_t *ids, struct msift_memory *memory)
 {
   for (int f = 0; f < d->n_fields && d->readers.n > 0; f++)
-    if (d->fields[f].route.why == NULL && !d->fields[f].cache.by_row)
+    if (d->fields[f].route.why == NULL && (!d->fields[f].cache.by_row || d->fields[f].route.filters.n > 0))
       prefetch_field(d, &d->fields[f], n, ids, memory);
 }

@@ -72,9 +72,7 @@ static hid_t open_beside(const char *path, const char *file_name, const char *na
   hid_t file, data;
 
   write_beside(path, file_name, beside, sizeof beside);
-  if (strcmp(file_name, ".") == 0)
-    found = path;
-  else if (!leads_to_files(path, file_name))
+  if (!leads_to_files(path, file_name))
     return -1;
   else if (file_name[0] != '/' && is_regular(beside))
     found = beside;
@@ -90,12 +88,19 @@ static hid_t open_beside(const char *path, const char *file_name, const char *na
 static hid_t open_source(hid_t data, hid_t properties, size_t i, char *file_name)
 {
   char name[NAMES], path[NAMES];
+  hid_t file, source;
 
   file_name[0] = '\0';
   if (H5Pget_virtual_filename(properties, i, file_name, NAMES) < 0 ||
       H5Pget_virtual_dsetname(properties, i, name, sizeof name) < 0)
     return -1;
   file_name[NAMES - 1] = name[NAMES - 1] = '\0';
+  if (strcmp(file_name, ".") == 0) {
+    file = H5Iget_file_id(data);
+    source = H5Dopen2(file, name, H5P_DEFAULT);
+    H5Fclose(file);
+    return source;
+  }
   write_path(data, path);
   return open_beside(path, file_name, name);
 }

@@ -27,6 +27,11 @@ static const char *compare_types(struct msift_h5_field *field)
 /* Registered with The HDF Group. */
 enum { FILTER_LZ4 = 32004, FILTER_ZSTD = 32015 };
 
+bool msift_route_undoes(H5Z_filter_t id)
+{
+  return (id == FILTER_LZ4 && msift_decodes(MSIFT_LZ4)) || (id == FILTER_ZSTD && msift_decodes(MSIFT_ZSTD));
+}
+
 static const char *take_filter(hid_t properties, unsigned i, struct msift_route *r)
 {
   static const struct {
@@ -66,9 +71,13 @@ static const char *take_descriptor(struct msift_h5_field *field)
 {
   hid_t file = H5Iget_file_id(field->data), access = H5Fget_access_plist(file);
   const char *why = "HDF5 does not read its file with the driver sec2";
+  unsigned intent = 0;
   void *handle = NULL;
 
-  if (H5Pget_driver(access) == H5FD_SEC2 && H5Fget_vfd_handle(file, access, &handle) >= 0 && handle != NULL) {
+  field->route.descriptor = -1;
+  if (H5Fget_intent(file, &intent) < 0 || (intent & H5F_ACC_RDWR) != 0)
+    why = "its file is open for writing in this program";
+  else if (H5Pget_driver(access) == H5FD_SEC2 && H5Fget_vfd_handle(file, access, &handle) >= 0 && handle != NULL) {
     field->route.descriptor = *(int *)handle;
     why = fstat(field->route.descriptor, &field->route.opened) == 0 ? NULL : "its file cannot be examined";
   }
@@ -93,6 +102,7 @@ static const char *take_chunked(struct msift_h5_field *field, hid_t properties, 
 {
   hsize_t chunk[H5S_MAX_RANK] = {0}, dims[H5S_MAX_RANK] = {0};
   int rank = H5Pget_chunk(properties, H5S_MAX_RANK, chunk);
+  unsigned options = 0;
   hid_t space = H5Dget_space(field->data);
 
   H5Sget_simple_extent_dims(space, dims, NULL);
@@ -100,6 +110,9 @@ static const char *take_chunked(struct msift_h5_field *field, hid_t properties, 
   for (int k = 1; k < rank; k++)
     if (chunk[k] != dims[k])
       return "its chunks do not hold whole rows";
+  if (n % (int64_t)chunk[0] != 0 && H5Pget_chunk_opts(properties, &options) >= 0 &&
+      (options & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) != 0)
+    return "its last chunk is stored without its filters";
   field->route.chunk = (int64_t)chunk[0];
   field->route.n_chunks = (n + field->route.chunk - 1) / field->route.chunk;
   return take_filters(properties, &field->route);
@@ -137,10 +150,9 @@ mpisift_status msift_route_find(struct msift_h5_field *field, int64_t n, struct 
                                 struct msift_error *error)
 {
   struct msift_route *r = &field->route;
+  const char *types = compare_types(field), *descriptor = take_descriptor(field);
 
-  r->why = compare_types(field);
-  if (r->why == NULL)
-    r->why = take_descriptor(field);
+  r->why = types != NULL ? types : descriptor;
   if (r->why == NULL)
     r->why = take_layout(field, n);
   return r->why == NULL && r->chunk > 0 ? find_chunks(field, memory, error) : MPISIFT_OK;

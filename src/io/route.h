@@ -10,6 +10,9 @@ mpisift_status msift_route_find(struct msift_h5_field *field, int64_t n, struct 
                                 struct msift_error *error);
 void msift_route_destroy(struct msift_h5_field *field, struct msift_memory *memory);
 
+/* Whether a filter is undone without HDF5. */
+bool msift_route_undoes(H5Z_filter_t id);
+
 /* Bytes that decoding a chunk needs room for; 0: none. */
 size_t msift_route_decodes(const struct msift_h5_field *field);
 

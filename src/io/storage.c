@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "io/outside.h"
+#include "io/route.h"
 
 /* Deflate makes 1032 bytes of one at most. Data that claim less than this many bytes cost little memory in any case. */
 enum { MOST_RATIO = 4096 };
@@ -21,7 +22,7 @@ static mpisift_status check_filters(const struct msift_dataset *d, const struct 
     H5Z_filter_t id = H5Pget_filter2(properties, (unsigned)i, &flags, &n_values, values, sizeof name, name, NULL);
 
     /* One that is optional may have been left out of all chunks. */
-    if (id >= 0 && (flags & H5Z_FLAG_OPTIONAL) == 0 && H5Zfilter_avail(id) <= 0)
+    if (id >= 0 && (flags & H5Z_FLAG_OPTIONAL) == 0 && H5Zfilter_avail(id) <= 0 && !msift_route_undoes(id))
       return msift_error_set(error, MPISIFT_ERR_IO,
                              "%s: field %s needs the filter %d%s%.60s, which HDF5 does not have here; set "
                              "HDF5_PLUGIN_PATH, or h5repack the file",

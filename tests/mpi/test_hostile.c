@@ -298,6 +298,39 @@ static void files_that_shrink(void)
   }
 }
 
+/* Bytes written over in place are noticed, whoever reads them. */
+static void files_that_change(void)
+{
+  static const int64_t first[] = {0}, last[] = {999};
+
+  for (int kind = 0; kind < 3; kind++) {
+    const struct field_spec x = {
+        .name = "x", .type = MPISIFT_I32, .ndim = 1, .shape = {1024}, .chunk = kind > 0 ? 64 : 0, .nbit = kind == 2};
+    struct fixture f;
+    mpisift_dataset *dataset;
+    mpisift_source source;
+
+    begin(&f);
+    write_fields(&f, NULL, &x, 1, 1000);
+    usleep(50000); /* times of change are not finer than a tick of the clock */
+    dataset = open_dataset(&f, NULL, NULL, 0, 1);
+    source = mpisift_dataset_source(dataset);
+    CU_ASSERT_EQUAL(count_wrong(&source, 1, first), 0);
+    written();
+    if (test_rank == 0) {
+      int file = open(f.path, O_RDWR);
+
+      CU_ASSERT_EQUAL(pwrite(file, "\x7f", 1, lseek(file, 0, SEEK_END) - 5000), 1);
+      close(file);
+    }
+    written();
+    CU_ASSERT_EQUAL(count_wrong(&source, 1, last), -1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(f.ctx), "the file has changed since it was opened"));
+    mpisift_dataset_close(&dataset);
+    end(&f);
+  }
+}
+
 /* A file that is replaced, or removed, is read on as it was. */
 static void files_that_are_replaced(void)
 {
@@ -350,5 +383,5 @@ static void a_file_of_others(void)
 
 TEST_MAIN("hostile", {"links", links}, {"links to pipes", links_to_pipes}, {"huge claims", huge_claims},
           {"odd chunks", odd_chunks}, {"virtual circles", virtual_circles}, {"unknown filters", unknown_filters},
-          {"files that shrink", files_that_shrink}, {"files that are replaced", files_that_are_replaced},
-          {"a file of others", a_file_of_others})
+          {"files that shrink", files_that_shrink}, {"files that change", files_that_change},
+          {"files that are replaced", files_that_are_replaced}, {"a file of others", a_file_of_others})

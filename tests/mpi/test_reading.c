@@ -421,6 +421,72 @@ static void left_to_hdf5(void)
   end(&f);
 }
 
+/* The program may have unwritten rows in its hands, which HDF5 alone knows of. */
+static void open_for_writing(void)
+{
+  struct fixture f;
+  char text[200];
+
+  begin(&f);
+  if (test_rank == 0) {
+    struct made m = {.type = H5Tcopy(H5T_STD_I32LE), .properties = H5Pcreate(H5P_DATASET_CREATE), .chunk = {CHUNK}};
+    hid_t file = create(&f);
+
+    H5Dclose(make_in(file, "x", &m));
+    CU_ASSERT_EQUAL(mpisift_dataset_explain(f.path, NULL, "x", text, sizeof text), MPISIFT_OK);
+    CU_ASSERT_STRING_EQUAL(text, "H5Dread: its file is open for writing in this program");
+    H5Fclose(file);
+    CU_ASSERT_EQUAL(mpisift_dataset_explain(f.path, NULL, "x", text, sizeof text), MPISIFT_OK);
+    CU_ASSERT_STRING_EQUAL(text, "pread");
+  }
+  written();
+  end(&f);
+}
+
+/* HDF5 can store the last chunk, where it is not full, without its filters. */
+static void an_unfiltered_last_chunk(void)
+{
+  struct fixture f;
+
+  begin(&f);
+  if (test_rank == 0) {
+    struct made m = {.type = H5Tcopy(H5T_STD_I32LE), .properties = H5Pcreate(H5P_DATASET_CREATE)};
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS), file;
+
+    H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_LATEST);
+    file = H5Fcreate(f.path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    H5Pset_deflate(m.properties, 1);
+    H5Pset_chunk(m.properties, 1, (hsize_t[]){CHUNK});
+    H5Pset_chunk_opts(m.properties, H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS);
+    H5Dclose(make_in(file, "x", &m));
+    H5Fclose(file);
+    H5Pclose(access);
+  }
+  written();
+  check_field(&f, "x", H5T_NATIVE_INT32, "H5Dread: its last chunk is stored without its filters");
+  end(&f);
+}
+
+/* An order by blocks reads each chunk once. */
+static void blocks_are_whole_chunks(void)
+{
+  static const int64_t chunks[] = {1, 7, 32, 250, 3000};
+
+  for (int c = 0; c < 5; c++) {
+    const struct field_spec specs[] = {{.name = "x", .type = MPISIFT_U8, .ndim = 1, .shape = {10}, .chunk = chunks[c]},
+                                       {.name = "y", .type = MPISIFT_U8, .chunk = 64}};
+    struct fixture f;
+    mpisift_dataset *dataset;
+
+    begin(&f);
+    write_fields(&f, NULL, specs, 2, 40000);
+    dataset = open_dataset(&f, NULL, NULL, 0, 0);
+    CU_ASSERT_EQUAL(mpisift_dataset_source(dataset).block % chunks[c], 0);
+    mpisift_dataset_close(&dataset);
+    end(&f);
+  }
+}
+
 /* Fields whose blocks differ in size, by far. */
 static void fields_of_different_chunks(void)
 {
@@ -494,5 +560,7 @@ static void explanations(void)
 TEST_MAIN("reading", {"types and filters", types_and_filters}, {"new format", new_format}, {"user block", user_block},
           {"arrays and enumerations", arrays_and_enumerations},
           {"holes and skipped filters", holes_and_skipped_filters}, {"left to HDF5", left_to_hdf5},
+          {"open for writing", open_for_writing}, {"an unfiltered last chunk", an_unfiltered_last_chunk},
+          {"blocks are whole chunks", blocks_are_whole_chunks},
           {"fields of different chunks", fields_of_different_chunks}, {"single rows", single_rows},
           {"explanations", explanations})
