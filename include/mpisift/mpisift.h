@@ -451,7 +451,8 @@ void mpisift_config_init(mpisift_config *config, size_t size);
 typedef struct mpisift_loader mpisift_loader;
 
 /** A batch, a micro-batch, or the candidates handed to a score callback: a struct of arrays.
- * The library owns the memory. The arrays of a loader's batches have the same addresses in every step, and hold a batch
+ * The library owns the memory. The arrays of a loader's batches have the same addresses in every step (by stale losses:
+ * the fields do, the columns beside them do not), and hold a batch
  * until the next call of mpisift_loader_next() or mpisift_loader_fail(). */
 typedef struct mpisift_batch {
   int64_t n;        /**< rows; the replica's quota */
@@ -541,7 +542,8 @@ mpisift_status mpisift_loader_report(mpisift_loader *loader, int64_t serial, int
 
 /** As mpisift_loader_report(), with more than losses: `confidence` for policy "hide", 0 where the prediction is wrong,
  * and `group` for a class floor by stale losses. Others are not used, and may be NULL. Policies by stale losses take
- * each row once, and in a replica that of mpisift_team::loss_rank. */
+ * each row once, and in a replica that of mpisift_team::loss_rank. With mpisift_config::refresh_every, batches that are
+ * scored at the end of an epoch count, too: set report_lag to 0, and report before the call that ends the epoch. */
 mpisift_status mpisift_loader_report_scores(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                                             const mpisift_scores *scores);
 
@@ -730,7 +732,8 @@ typedef struct mpisift_index_epoch {
   int64_t carried_out;         /**< and for the next */
   int64_t dropped;             /**< by MPISIFT_DROP, or as beyond the budget */
   int64_t moved;               /**< samples trained by another replica than their lane's, to fill quotas */
-  int64_t blocks_empty;        /**< blocks of ids of which none is accepted: they need not be read */
+  int64_t blocks_empty;        /**< blocks of ids of which none is accepted: but for what was carried in, they need not
+                                  be read */
   int64_t reported;            /**< reports taken into account since the last plan: samples, */
   int64_t bad;                 /**< of these, with a loss that is NaN, infinite or negative: it is unknown again, */
   int64_t unreported;          /**< and samples trained whose report never came: their loss stays what it was */
@@ -753,15 +756,13 @@ typedef struct mpisift_index_epoch {
 mpisift_status mpisift_indices_create(mpisift_ctx *ctx, const mpisift_config *config, int64_t n, int64_t block,
                                       mpisift_indices **indices);
 
-/** Plan the next epoch. Collective. All batches of the epoch before have been taken. Reports go to the owners of their
- * ids in bulk. Those for the last mpisift_config::report_lag batches are left for a later plan, whether they have come
- * or not, so that the plan does not depend on when they do; with that the tickets of all older batches close.
- * \param [in]  indices
- * \param [in]  n      Samples of the data set as found now: it must not have changed.
- * \param [out] epoch  May be NULL.
- * \return OK; on an error the epoch has not begun, and the call may be repeated: ERR_DATA (n has changed, or more than
- * mpisift_config::bad_loss_share of the reports are bad), ERR_STATE (batches are left, or the run is over), ERR_MEMORY,
- * ERR_USER, ERR_MPI. */
+/** Plan the next epoch. Collective. mpisift_indices_next() has told MPISIFT_END_OF_EPOCH of the one before. Reports go
+ * to the owners of their ids in bulk. Those for the last mpisift_config::report_lag batches are left for a later plan,
+ * whether they have come or not, so that the plan does not depend on when they do; with that the tickets of all older
+ * batches close. \param [in]  indices \param [in]  n      Samples of the data set as found now: it must not have
+ * changed. \param [out] epoch  May be NULL. \return OK; on an error the epoch has not begun, and the call may be
+ * repeated: ERR_DATA (n has changed, or more than mpisift_config::bad_loss_share of the reports are bad), ERR_STATE
+ * (batches are left, or the run is over), ERR_MEMORY, ERR_USER, ERR_MPI. */
 mpisift_status mpisift_indices_begin_epoch(mpisift_indices *indices, int64_t n, mpisift_index_epoch *epoch);
 
 /** The next batch: this replica's ids, in place of samples. Collective; all replicas get their full quota.

@@ -40,8 +40,11 @@ static mpisift_status sum(const mpisift_indices *x, uint64_t *values, int n)
   return msift_team_sum(&x->ctx->team, values, n, &x->ctx->error);
 }
 
+/* Of the run, at the beginning of an epoch. */
 static double fraction(const mpisift_indices *x)
 {
+  if (x->config.step_budget > 0)
+    return mpisift_indices_fraction(x);
   return x->config.epochs > 0 ? (double)x->epoch / (double)x->config.epochs : 0;
 }
 
@@ -91,9 +94,11 @@ static void find_stretch(struct draft *d)
   double tail = ((1 - c->full_data_tail) * (double)c->epochs - (double)x->epoch) * (double)x->n;
 
   if (delay > 0)
-    d->all_until = delay > x->n / x->global_batch ? x->n : delay * x->global_batch - d->now->carried_in;
+    d->all_until = delay > x->n / x->global_batch + 1 ? x->n : delay * x->global_batch - d->now->carried_in;
   d->all_from = x->n;
-  if (c->full_data_tail > 0 && tail < (double)x->n)
+  if (c->step_budget > 0)
+    d->all_from = fraction(x) >= 1 - c->full_data_tail ? 0 : x->n;
+  else if (c->full_data_tail > 0 && tail < (double)x->n)
     d->all_from = tail > 0 ? (int64_t)ceil(tail) : 0;
 }
 
@@ -194,6 +199,7 @@ static mpisift_status finish_choice(struct draft *d)
   mpisift_index_epoch *now = d->now;
   struct msift_pick *picks = d->train.picks.items;
   const uint64_t *s = d->sums;
+  double kept;
 
   MSIFT_TRY(sum(x, d->sums, N_SUMS));
   now->candidates = x->n;
@@ -204,10 +210,11 @@ static mpisift_status finish_choice(struct draft *d)
   now->unknown = (int64_t)s[UNKNOWN];
   now->blocks_empty = ceil_quotient(x->n, x->block) - (int64_t)s[BLOCKS];
   now->share = quotient(s[CHANCES], s[SIFTED], 0x1p24) * 0x1p-24;
+  kept = quotient(s[CHANCES], s[SIFTED] - s[OUTLIERS], 0x1p24) * 0x1p-24;
   now->learning_rate_factor = quotient((uint64_t)x->n, s[ACCEPTED], 1);
   for (int64_t i = 0; i < d->train.picks.n; i++)
     if (picks[i].weight == 0)
-      picks[i].weight = msift_weight(x->decider, (double)picks[i].probability, now->share);
+      picks[i].weight = msift_weight(x->decider, (double)picks[i].probability, kept);
   return MPISIFT_OK;
 }
 
@@ -242,8 +249,14 @@ static double later_samples(const struct draft *d)
 {
   const mpisift_config *c = &d->x->config;
   double samples = 0, tail = (1 - c->full_data_tail) * (double)c->epochs;
+  double budget = (double)c->step_budget * (double)d->x->global_batch;
+  double left = (double)(c->epochs - d->x->epoch - 1), last = fmin(left, c->full_data_tail * (double)c->epochs);
 
-  for (int64_t e = d->x->epoch + 1; e < c->epochs; e++) {
+  if (left <= 0)
+    return 0;
+  if (c->schedule.shape == MPISIFT_CONSTANT)
+    return (last + (left - last) * later_share(d, d->x->epoch)) * (double)d->x->n;
+  for (int64_t e = d->x->epoch + 1; e < c->epochs && (c->step_budget == 0 || samples < budget); e++) {
     double full = fmax(0, fmin(1, (double)(e + 1) - tail)), share = later_share(d, e);
 
     samples += (full + (1 - full) * share) * (double)d->x->n;
@@ -260,7 +273,7 @@ static void forecast(struct draft *d)
   d->now->run_steps = x->steps + d->now->steps;
   if (c->epochs == 0)
     later = c->step_budget > 0 ? (double)c->step_budget : 0;
-  d->now->run_steps += (int64_t)later;
+  d->now->run_steps += (int64_t)fmin(later, 0x1p62);
   if (c->step_budget > 0)
     d->now->run_steps = least(d->now->run_steps, c->step_budget);
 }
@@ -354,7 +367,7 @@ mpisift_status msift_index_plan(mpisift_indices *x, mpisift_index_epoch *now)
 
   d.order = msift_order_make(x->n, x->block, x->lanes, c->window, c->shuffle, c->seed, x->epoch);
   d.accept = msift_accept_key(c->seed, x->epoch);
-  d.refreshes = c->refresh_every > 0 && (x->epoch + 1) % c->refresh_every == 0;
+  d.refreshes = c->refresh_every > 0 && (x->epoch + 1) % c->refresh_every == 0 && x->epoch + 1 != c->epochs;
   if (make(&d) == MPISIFT_OK)
     commit(&d);
   msift_rows_free(x, &d.train.rows);

@@ -154,7 +154,8 @@ static mpisift_status check_begin(const mpisift_indices *x, int64_t n, struct ms
     return msift_error_set(error, MPISIFT_ERR_STATE, "the run is over, after %lld epochs and %lld steps",
                            (long long)x->epoch, (long long)x->steps);
   if (x->in_epoch)
-    return msift_error_set(error, MPISIFT_ERR_STATE, "epoch %lld has %lld batches left; take them first",
+    return msift_error_set(error, MPISIFT_ERR_STATE,
+                           "epoch %lld has %lld batches left; take them, up to MPISIFT_END_OF_EPOCH",
                            (long long)x->epoch, (long long)(x->now.steps - x->step));
   if (n != x->n)
     return msift_error_set(error, MPISIFT_ERR_DATA,
@@ -168,8 +169,9 @@ mpisift_status msift_indices_begin(mpisift_indices *x, int64_t n)
   mpisift_index_epoch now = {.epoch = x->epoch, .carried_in = x->now.carried_out};
 
   MSIFT_TRY(end_vote(x));
+  MSIFT_TRY(msift_indices_agree(x)); /* what ranks are to tell goes before what is wrong with this call */
   check_begin(x, n, &x->ctx->error);
-  MSIFT_TRY(msift_indices_agree(x));
+  MSIFT_TRY(msift_team_agree(&x->ctx->team, &x->ctx->error));
   MSIFT_TRY(msift_receipts_settle(x, &x->settled));
   now.reported = x->settled.reported;
   now.bad = x->settled.bad;

@@ -110,6 +110,17 @@ static void stage_refresh(mpisift_loader *l, const mpisift_batch *b)
   msift_stage_reserve(l, &l->failure);
 }
 
+/* A class out of range is agreed on here: the report's refusal would be this rank's alone. */
+static void check_groups(mpisift_loader *l, int64_t n)
+{
+  const struct msift_stage *s = &l->stage;
+
+  for (int64_t i = 0; i < n && l->config.groups > 0 && l->failure.status == MPISIFT_OK; i++)
+    if (s->more.group[i] < 0 || s->more.group[i] >= l->config.groups)
+      msift_error_set(&l->failure, MPISIFT_ERR_DATA, "sample %lld has group %d; config.groups is %lld",
+                      (long long)s->ids[i], (int)s->more.group[i], (long long)l->config.groups);
+}
+
 /* Score a batch of samples that were left out, and report what comes of it. */
 static mpisift_status refresh_batch(mpisift_loader *l)
 {
@@ -126,6 +137,7 @@ static mpisift_status refresh_batch(mpisift_loader *l)
   }
   MSIFT_TRY(agree(l)); /* rows to score on are not there if memory was refused */
   msift_stage_score(l);
+  check_groups(l, b.valid);
   MSIFT_TRY(agree(l));
   msift_indices_give(x, &b);
   reported = (struct msift_reported){s->losses, s->more.confidence, s->more.group};

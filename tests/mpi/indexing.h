@@ -211,7 +211,7 @@ static inline bool oracle_refreshes(const struct index_oracle *o, int64_t id)
   const mpisift_config *c = &o->w->config;
   uint64_t draw = msift_random(c->seed, MSIFT_STREAM_REFRESH, (uint64_t)o->epoch, (uint64_t)id);
 
-  return c->refresh_every > 0 && (o->epoch + 1) % c->refresh_every == 0 &&
+  return c->refresh_every > 0 && (o->epoch + 1) % c->refresh_every == 0 && o->epoch + 1 != c->epochs &&
          (double)(draw >> 11) * 0x1p-53 < c->refresh_share;
 }
 

@@ -318,6 +318,44 @@ static void failures_between_epochs(void)
   finish(&r, r.o->now.steps);
 }
 
+/* What a rank has to tell goes before what is wrong with the call. */
+static void failures_before_errors(void)
+{
+  struct index_world w = index_world_make("failures before errors", "random");
+  static struct index_run r;
+  mpisift_batch b;
+
+  index_open(&r, &w);
+  first_batches(&r, 2);
+  if (last_rank())
+    mpisift_indices_fail(r.x, "d");
+  check_error(r.ctx, mpisift_indices_begin_epoch(r.x, w.n, NULL), MPISIFT_ERR_USER, "d");
+  check_error(r.ctx, mpisift_indices_begin_epoch(r.x, w.n, NULL), MPISIFT_ERR_STATE, "batches left");
+  CU_ASSERT_EQUAL(mpisift_indices_next(r.x, &b), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_indices_destroy(&r.x), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&r.ctx), MPISIFT_OK);
+  free(r.o);
+}
+
+/* Long runs that a budget ends are planned at once. */
+static void endless_epochs(void)
+{
+  for (int64_t epochs = 1000000000; epochs > 0; epochs = epochs == INT64_MAX ? 0 : INT64_MAX) {
+    struct index_world w = index_world_make("endless epochs", "stale_relative");
+    mpisift_ctx *ctx = open_indexing();
+    mpisift_indices *x = NULL;
+    mpisift_index_epoch epoch;
+
+    w.config.epochs = epochs;
+    w.config.step_budget = 1000;
+    CU_ASSERT_EQUAL_FATAL(mpisift_indices_create(ctx, &w.config, w.n, w.block, &x), MPISIFT_OK);
+    CU_ASSERT_EQUAL(mpisift_indices_begin_epoch(x, w.n, &epoch), MPISIFT_OK);
+    CU_ASSERT_EQUAL(epoch.run_steps, 1000);
+    CU_ASSERT_EQUAL(mpisift_indices_destroy(&x), MPISIFT_OK);
+    CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+  }
+}
+
 /* No place for a batch, on one rank: at once there, on all with the next call. */
 static void no_batch(void)
 {
@@ -431,5 +469,7 @@ static void replicas(void)
 
 TEST_MAIN("index faults", {"bad configurations", bad_configurations}, {"bad creation", bad_creation},
           {"bad reports", bad_reports}, {"bad calls", bad_calls}, {"many bad losses", many_bad_losses},
-          {"failures", failures}, {"failures between epochs", failures_between_epochs}, {"no batch", no_batch},
-          {"allocations", allocations}, {"allocations elsewhere", allocations_elsewhere}, {"replicas", replicas})
+          {"failures", failures}, {"failures between epochs", failures_between_epochs},
+          {"failures before errors", failures_before_errors}, {"endless epochs", endless_epochs},
+          {"no batch", no_batch}, {"allocations", allocations}, {"allocations elsewhere", allocations_elsewhere},
+          {"replicas", replicas})

@@ -223,6 +223,74 @@ static void ids_ahead(void)
   index_close(&r);
 }
 
+/* Train an epoch; returns the mean weight, of all ranks. */
+static double mean_weight(mpisift_indices *x, const struct index_world *w)
+{
+  double sums[2] = {0, 0};
+  mpisift_batch b;
+
+  while (mpisift_indices_next(x, &b) == MPISIFT_OK)
+    for (int64_t i = 0; i < b.valid; i++) {
+      float loss = index_loss(w, b.ids[i], b.epochs[i]);
+
+      sums[0] += (double)b.weights[i];
+      sums[1]++;
+      CU_ASSERT_EQUAL(mpisift_indices_report(x, b.serial, i, 1, &loss, 1), MPISIFT_OK);
+    }
+  MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+  return sums[0] / sums[1];
+}
+
+/* What is left out as outliers has no part in the mean of normalised weights. */
+static void weights_beside_outliers(void)
+{
+  struct index_world w = index_world_make("weights beside outliers", "soft_prune");
+  mpisift_ctx *ctx = open_indexing();
+  mpisift_indices *x = NULL;
+  mpisift_index_epoch epoch;
+
+  w.n = 5000;
+  w.config.outlier_share = 0.3;
+  CU_ASSERT_EQUAL_FATAL(mpisift_indices_create(ctx, &w.config, w.n, w.block, &x), MPISIFT_OK);
+  for (int e = 0; e < 3; e++) {
+    double mean;
+
+    CU_ASSERT_EQUAL_FATAL(mpisift_indices_begin_epoch(x, w.n, &epoch), MPISIFT_OK);
+    mean = mean_weight(x, &w);
+    CU_ASSERT_DOUBLE_EQUAL(mean, 1, 0.05);
+  }
+  CU_ASSERT(epoch.outliers > w.n / 5);
+  CU_ASSERT_EQUAL(mpisift_indices_destroy(&x), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
+/* The full tail is a share of the budget, whatever the number of epochs. */
+static void tail_of_a_budget(void)
+{
+  struct index_world w = index_world_make("tail of a budget", "soft_prune");
+  mpisift_ctx *ctx = open_indexing();
+  mpisift_indices *x = NULL;
+  int64_t pruned = 0, full = 0;
+
+  w.config.epochs = 1000;
+  w.config.step_budget = 150;
+  w.config.full_data_tail = 0.5;
+  w.config.weights_applied = true;
+  CU_ASSERT_EQUAL_FATAL(mpisift_indices_create(ctx, &w.config, w.n, w.block, &x), MPISIFT_OK);
+  for (int e = 0; mpisift_indices_fraction(x) < 1; e++) {
+    double before = mpisift_indices_fraction(x);
+    mpisift_index_epoch epoch;
+
+    CU_ASSERT_EQUAL_FATAL(mpisift_indices_begin_epoch(x, w.n, &epoch), MPISIFT_OK);
+    CU_ASSERT_EQUAL(epoch.sifted_out == 0, e == 0 || before >= 0.5);
+    *(before >= 0.5 ? &full : &pruned) += 1;
+    mean_weight(x, &w);
+  }
+  CU_ASSERT(pruned > 2 && full > 2);
+  CU_ASSERT_EQUAL(mpisift_indices_destroy(&x), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
 /* With coverage each id is trained once in so many epochs at least; without, what is hidden stays so. */
 static void coverage_counts(void)
 {
@@ -273,4 +341,5 @@ static void seeds_agree(void)
 
 TEST_MAIN("indices", {"policies", policies}, {"modifiers", modifiers}, {"shapes", shapes}, {"smoothing", smoothing},
           {"refreshing", refreshing}, {"budgets", budgets}, {"forecasts", forecasts}, {"ids ahead", ids_ahead},
-          {"coverage counts", coverage_counts}, {"seeds agree", seeds_agree})
+          {"coverage counts", coverage_counts}, {"weights beside outliers", weights_beside_outliers},
+          {"tail of a budget", tail_of_a_budget}, {"seeds agree", seeds_agree})

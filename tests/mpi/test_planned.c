@@ -14,6 +14,7 @@ struct planned {
   mpisift_scores scores;
   int64_t reads, fail_at;       /* calls of callbacks; that which fails; 0: none */
   int64_t scored_calls, served; /* of the score callback; samples read */
+  bool misclassifies;           /* the last rank gives a class that does not exist */
 };
 
 static int fails(struct planned *p)
@@ -58,7 +59,10 @@ static int score(void *user, const mpisift_batch *b, const mpisift_scores *score
   CU_ASSERT_EQUAL(wrong_fields(b, b->n), 0);
   for (int64_t i = 0; i < b->valid; i++) {
     scores->loss[i] = index_loss(&p->r.w, b->ids[i], b->epoch);
-    scores->confidence[i] = index_confidence(b->ids[i], b->epoch);
+    if (scores->confidence != NULL)
+      scores->confidence[i] = index_confidence(b->ids[i], b->epoch);
+    if (scores->group != NULL)
+      scores->group[i] = p->misclassifies && test_rank == test_size - 1 ? 99 : (int32_t)(b->ids[i] % 4);
   }
   return fails(p) ? 5 : 0;
 }
@@ -326,6 +330,36 @@ static void budget_of_an_endless_run(void)
   planned_close(&p);
 }
 
+/* Of samples that are scored again, on one rank: an error on all. */
+static void classes_out_of_range(void)
+{
+  struct index_world w = planned_world("stale_relative");
+  static struct planned p;
+  mpisift_status status = MPISIFT_OK;
+  mpisift_batch b;
+
+  w.config.groups = 4;
+  w.config.class_floor = 0.1;
+  w.config.refresh_every = 1;
+  w.config.refresh_share = 1;
+  w.config.report_lag = 0;
+  open_plainly(&p, &w);
+  p.misclassifies = true;
+  while (status == MPISIFT_OK || status == MPISIFT_END_OF_EPOCH) {
+    status = mpisift_loader_next(p.l, &b);
+    for (int64_t i = 0; i < b.valid && status == MPISIFT_OK; i++) {
+      float loss = index_loss(&w, b.ids[i], b.epochs[i]);
+      int32_t group = (int32_t)(b.ids[i] % 4);
+      mpisift_scores scores = {.loss = &loss, .group = &group};
+
+      CU_ASSERT_EQUAL(mpisift_loader_report_scores(p.l, b.serial, i, 1, &scores), MPISIFT_OK);
+    }
+  }
+  CU_ASSERT_EQUAL(status, MPISIFT_ERR_DATA);
+  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(p.r.ctx), "has group 99; config.groups is 4"));
+  planned_close(&p);
+}
+
 /* Replicas of two ranks share what their leaders read. */
 static void replicas(void)
 {
@@ -349,4 +383,4 @@ static void replicas(void)
 
 TEST_MAIN("planned", {"policies", policies}, {"callbacks fail", callbacks_fail}, {"allocations fail", allocations_fail},
           {"ranks fail", ranks_fail}, {"refused", refused}, {"budget of an endless run", budget_of_an_endless_run},
-          {"replicas", replicas})
+          {"classes out of range", classes_out_of_range}, {"replicas", replicas})
