@@ -232,7 +232,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   struct msift_memory memory = {0};
   struct msift_error error = {0};
   struct msift_files files;
-  size_t cache = take_below(&b, 2) ? 1 : MOST_BYTES;
+  const struct msift_reading reading = {.cache_bytes = take_below(&b, 2) ? 1 : MOST_BYTES};
   bool damaged = take_below(&b, 2);
 
   if (path[0] == '\0')
@@ -240,7 +240,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   make_file(&b, path);
   if (damaged)
     damage(&b, path);
-  if (msift_files_open(&files, paths, 1, "/", NULL, 0, cache, &memory, &error) == MPISIFT_OK) {
+  if (msift_files_open(&files, paths, 1, "/", NULL, 0, &reading, &memory, &error) == MPISIFT_OK) {
     if (is_small(&files))
       compare(&files, &memory, &b, damaged);
     msift_files_close(&files, &memory);
