@@ -46,12 +46,16 @@ static float other_score(const mpisift_loader *l, int64_t i)
   return finite_or_nan((float)((double)s->losses[i] - reference_loss(l, i)));
 }
 
-/* The measure of the policy; NAN where a score is no good. */
-static inline float measure(const mpisift_loader *l, int64_t i, float loss)
+/* The policy's measure of rows; NAN where a score is no good. */
+static void measure(const mpisift_loader *l, int64_t begin, int64_t n, float *values)
 {
-  if (!in_range(loss, FLT_MAX))
-    return NAN;
-  return l->policy->measure == MSIFT_MEASURE_LOSS ? loss : other_score(l, i);
+  const float *losses = l->stage.losses + begin;
+
+  for (int64_t i = 0; i < n; i++)
+    values[i] = in_range(losses[i], FLT_MAX) ? losses[i] : NAN;
+  for (int64_t i = 0; i < n && l->policy->measure != MSIFT_MEASURE_LOSS; i++)
+    if (!isnan(values[i]))
+      values[i] = other_score(l, begin + i);
 }
 
 /* Say which score of a row is no good. */
@@ -81,8 +85,6 @@ static int32_t group_of(mpisift_loader *l, int64_t i)
   const struct msift_stage *s = &l->stage;
   int32_t group;
 
-  if (l->config.groups == 0)
-    return 0;
   group = s->more.group[i];
   if (group >= 0 && group < l->config.groups)
     return group;
@@ -100,24 +102,26 @@ static bool record(mpisift_loader *l, int64_t begin, int64_t n, struct msift_can
   struct msift_stage *s = &l->stage;
   const struct msift_history_round round = s->round;
   const int64_t *ids = s->ids + begin, *positions = s->positions + begin;
-  const float *losses = s->losses + begin;
-  int64_t bad = 0, first = s->begin;
+  int64_t bad = 0, first = s->begin, end = history->end;
+  bool grouped = l->config.groups > 0;
+  float values[BLOCK];
 
+  measure(l, begin, n, values);
   for (int64_t i = 0; i < n; i++) {
     struct msift_candidate *c = &candidates[i];
     int64_t place = positions[i] - first;
 
-    *c = (struct msift_candidate){.id = ids[i], .value = measure(l, begin + i, losses[i])};
-    good[i] = !isnan(c->value);
+    *c = (struct msift_candidate){.id = ids[i], .value = values[i]};
+    good[i] = !isnan(values[i]);
     if (!good[i]) {
       record_flaw(l, begin + i);
       bad++;
       continue;
     }
-    c->group = group_of(l, begin + i);
+    if (grouped)
+      c->group = group_of(l, begin + i);
     msift_candidate_find(c, history);
-    msift_history_add(history, round, (struct msift_seen){history->end + place, c->key, c->group}, place, c->bin,
-                      changes);
+    msift_history_add(history, round, (struct msift_seen){end + place, c->key, c->group}, place, c->bin, changes);
   }
   s->n_bad += bad;
   return bad == 0;

@@ -31,7 +31,7 @@ struct msift_candidate {
   float value;   /* the policy's measure, finite; of no matter to a policy that does not score */
   int32_t group; /* in [0, config.groups), or −1: not known; of no matter without a class floor */
   uint32_t key;  /* of the value, and its bin in the history: see msift_candidate_find() */
-  int32_t bin;
+  int16_t bin;
   bool sure; /* the policy is overruled: p = 1, but for outliers */
 };
 
@@ -39,7 +39,7 @@ struct msift_candidate {
 static inline void msift_candidate_find(struct msift_candidate *candidate, const struct msift_history *history)
 {
   candidate->key = msift_key(candidate->value);
-  candidate->bin = history->exact ? 0 : msift_bin(&history->bins, candidate->key);
+  candidate->bin = (int16_t)(history->exact ? 0 : msift_bin(&history->bins, candidate->key));
 }
 
 struct msift_verdict {

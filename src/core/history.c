@@ -245,7 +245,7 @@ static void commit_keys(struct msift_history *h, struct msift_history_round roun
 /* The candidates of a sparse round move together: it takes no more places in the window than it has candidates. */
 static void settle(struct msift_history *h, struct msift_history_round round, int64_t candidates)
 {
-  for (int64_t i = 0; i < h->staged && round.sparse; i++) {
+  for (int64_t i = 0; i < h->staged && candidates < round.places; i++) {
     struct msift_seen *seen = msift_ring_at(&h->seen, h->seen.n + i);
 
     seen->order = order_at(h, round, candidates, seen->order - h->end);
