@@ -31,8 +31,8 @@ typedef struct train_options {
   const char *json;      /* NULL: none; "-": standard output */
   const char *policy, *train_group, *test_group, *x, *y, *reference;
   bool arms[N_ARMS];
-  int64_t seeds, epochs, sift_epochs, history, sift_delay, coverage, refresh, batch, pipeline_depth, threads, prefetch,
-      cache;
+  int64_t seeds, folds, epochs, sift_epochs, history, sift_delay, coverage, refresh, batch, pipeline_depth, threads,
+      prefetch, cache;
   double beta, keep, threshold, momentum, weight_decay, clip, warmup;
   double floor, class_floor, outliers, full_tail;
   mpisift_schedule schedule;

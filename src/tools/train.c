@@ -15,8 +15,6 @@
 #include "tools/results.h"
 #include "tools/tool.h"
 
-enum { FOLDS = 3 }; /* runs that judge a learning rate, each on a tenth of the training data that it has not seen */
-
 typedef struct train_job {
   train_options options;
   data_place place;
@@ -39,7 +37,7 @@ static double expected_work(const train_options *options, int arm, int64_t n)
 static double total_work(const train_job *job)
 {
   const train_options *options = &job->options;
-  double tuned = options->n_rates > 1 ? 0.9 * FOLDS * options->n_rates : 0, total = 0;
+  double tuned = options->n_rates > 1 ? 0.9 * (double)(options->folds * options->n_rates) : 0, total = 0;
   for (int a = 0; a < N_ARMS; a++) {
     if (options->arms[a])
       total += ((double)options->seeds + tuned) * expected_work(options, a, job->data.train.n);
@@ -96,7 +94,7 @@ static int try_rate(train_job *job, int arm, double rate, const arm_result resul
   snprintf(what, sizeof what, "%s, learning rate %g", arm_names[arm], rate);
   double error = 0, loss = 0, work = 0;
   bool diverged = false;
-  for (int k = 0; k < FOLDS && !diverged; k++) {
+  for (int k = 0; k < (int)job->options.folds && !diverged; k++) {
     data_fold fit = {&job->data.train, k, false}, held_out = {&job->data.train, k, true};
     mpisift_source fit_source = data_fold_source(&fit), held_out_source = data_fold_source(&held_out);
     /* Seeds of results that are reported begin at 1. */
@@ -106,8 +104,8 @@ static int try_rate(train_job *job, int arm, double rate, const arm_result resul
     if (code != TOOL_OK)
       return code;
     diverged = trial->diverged;
-    error += trial->errors.error / FOLDS;
-    loss += trial->errors.loss / FOLDS;
+    error += trial->errors.error / (double)job->options.folds;
+    loss += trial->errors.loss / (double)job->options.folds;
     work += expected_work(&job->options, arm, fit_source.n);
   }
   trial->errors.error = error;
@@ -138,11 +136,12 @@ static int tune_arm(train_job *job, int arm, int64_t judged, arm_result results[
   return TOOL_OK;
 }
 
-/* Choose each arm's learning rate on tenths of the training data held out in turn, with seeds that are not reported. */
+/* Choose each arm's learning rate on some tenths of the training data held out in turn, with seeds that are not
+ * reported. */
 static int tune(train_job *job)
 {
   data_fold held_out = {&job->data.train, 0, true};
-  int64_t judged = FOLDS * data_fold_source(&held_out).n;
+  int64_t judged = job->options.folds * data_fold_source(&held_out).n;
   arm_result results[N_ARMS] = {{0}};
   int code = TOOL_OK;
   if (judged == 0)
