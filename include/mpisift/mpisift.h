@@ -403,7 +403,8 @@ typedef struct mpisift_config {
   int64_t sift_delay; /**< training steps before sifting starts; all candidates are accepted until then. Default 0 */
   bool repeat_delay_per_epoch; /**< the delay holds in each epoch again */
 
-  int64_t sift_every;    /**< sift for every k-th training step only, and accept all for the others. Default 1 */
+  int64_t sift_every; /**< sift for every k-th training step only, and accept all for the others; by stale losses, and
+                         in index plans, every k-th epoch. Default 1 */
   double full_data_tail; /**< share of the run's candidates, at its end, that are all accepted; in [0, 1). Default 0 */
   int64_t coverage_epochs; /**< each sample is accepted in at least one of so many epochs, whatever its loss. Default 0:
                               no */
@@ -542,8 +543,7 @@ mpisift_status mpisift_loader_report(mpisift_loader *loader, int64_t serial, int
 
 /** As mpisift_loader_report(), with more than losses: `confidence` for policy "hide", 0 where the prediction is wrong,
  * and `group` for a class floor by stale losses. Others are not used, and may be NULL. Policies by stale losses take
- * each row once, and in a replica that of mpisift_team::loss_rank. With mpisift_config::refresh_every, batches that are
- * scored at the end of an epoch count, too: set report_lag to 0, and report before the call that ends the epoch. */
+ * each row once, and in a replica that of mpisift_team::loss_rank. A confidence that is NaN or below 0 counts as 0. */
 mpisift_status mpisift_loader_report_scores(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                                             const mpisift_scores *scores);
 
@@ -747,8 +747,8 @@ typedef struct mpisift_index_epoch {
  * \param [in]  config  As for a loader; equal on all ranks. Schedules see the run grow from epoch to epoch; the delay
  *                      and the full tail hold to the sample. report_lag counts here: see
  *                      mpisift_indices_begin_epoch(). Without effect: loss_history_length, exact_history,
- *                      score_batch_size, pipeline_depth, pin_memory. sift_every must be 1. Classes for class_floor
- *                      come with mpisift_indices_report_scores().
+ *                      score_batch_size, pipeline_depth, pin_memory. Classes for class_floor come with
+ *                      mpisift_indices_report_scores().
  * \param [in]  n       Samples of the data set; ids are 0 to n − 1.
  * \param [in]  block   mpisift_source::block: consecutive ids that are cheap to read together. 1: no locality.
  * \param [out] indices NULL on error. Released with mpisift_indices_destroy().
@@ -790,7 +790,8 @@ mpisift_status mpisift_indices_refresh(mpisift_indices *indices, mpisift_batch *
  * \param [out] ids    [steps][global batch], batch after batch: first the rows of replica 0, as in its batch, then
  *                     those of replica 1, and so on. A short last batch has fewer.
  * \param [out] n      Ids written. May be NULL.
- * \return OK, ERR_ARG, ERR_STATE (no epoch has begun), ERR_MEMORY, ERR_USER, ERR_MPI. */
+ * \return OK, ERR_ARG (also where first or steps differ between ranks), ERR_STATE (no epoch has begun), ERR_MEMORY,
+ * ERR_USER, ERR_MPI. */
 mpisift_status mpisift_indices_ahead(mpisift_indices *indices, int64_t first, int64_t steps, int64_t *ids, int64_t *n);
 
 /** Report losses of a batch: rows [first, first + n), each once, in any number of pieces. Not collective: ranks report

@@ -38,7 +38,7 @@ struct mpisift_indices {
   uint64_t id_hash; /* the sum of hashes of all ids */
 
   /* Global state, equal on all ranks. */
-  double share;          /* that the last plan kept where the policy decided, for class floors; 0: it did nowhere */
+  double share;          /* that the last plan in which the policy decided kept; for class floors. 0: none has */
   int64_t epoch;         /* being trained, or to begin next */
   int64_t serial;        /* of the next batch */
   int64_t steps;         /* training batches given in all epochs */
@@ -57,8 +57,9 @@ struct mpisift_indices {
   struct msift_receipt *receipts; /* of batches from serial `oldest` on */
   struct msift_index_ticket *tickets;
   int64_t oldest, n_receipts, receipt_capacity, ticket_capacity;
+  int64_t n_scored; /* receipts behind all others: of samples that a loader scored, due whatever the lag */
 
-  struct msift_vote vote;
+  struct msift_vote *vote;
   struct msift_error failure; /* to be told in the next vote or agreement */
 };
 
@@ -76,10 +77,12 @@ mpisift_status msift_indices_end(mpisift_indices *indices);
 mpisift_status msift_indices_report(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
                                     const struct msift_reported *reported, int64_t stride);
 
-/* index_reports.c: make room for what the next epoch gives out; note a batch that is given out; take the reports of
- * closed batches to the table, and count them. The last is collective; where it has been done, it does nothing. */
+/* index_reports.c: make room for what the next epoch gives out; note a batch that is given out; take what was scored at
+ * the end of an epoch, which has no ticket; take the reports of closed batches, and that, to the table, and add to
+ * their counts. The last is collective. */
 mpisift_status msift_receipts_reserve(mpisift_indices *indices, int64_t rows, int64_t batches);
 void msift_receipts_add(mpisift_indices *indices, const mpisift_batch *batch);
+void msift_receipts_score(mpisift_indices *indices, const mpisift_batch *batch, const struct msift_reported *reported);
 mpisift_status msift_receipts_settle(mpisift_indices *indices, mpisift_index_epoch *counts);
 
 /* index_plan.c: plan the next epoch; collective. On an error nothing has changed. */
