@@ -35,6 +35,7 @@ libmpisift_core_la_SOURCES = \
 	src/api/tokens.c \
 	src/backend/backend.c \
 	src/backend/backend.h \
+	src/backend/device.h \
 	src/backend/cpu/cpu.c \
 	src/backend/cpu/kernels_list.c \
 	src/backend/cpu/losses.c \

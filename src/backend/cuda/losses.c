@@ -1,7 +1,7 @@
 #include <cuda_runtime_api.h>
 
-#include "backend/backend.h"
 #include "backend/cuda/kernels.h"
+#include "backend/device.h"
 
 _Static_assert((int)MSIFT_CUDA_F32 == MPISIFT_F32 && (int)MSIFT_CUDA_F64 == MPISIFT_F64 &&
                    (int)MSIFT_CUDA_F16 == MPISIFT_F16 && (int)MSIFT_CUDA_BF16 == MPISIFT_BF16 &&
@@ -100,4 +100,4 @@ static mpisift_status tokens(const struct msift_tokens *job, void *stream, struc
   return check(msift_cuda_launch_tokens(&device, stream), "mpisift_token_losses_cuda: launching a kernel", error);
 }
 
-const struct msift_device msift_device_cuda = {losses, tokens};
+const struct msift_device msift_device_cuda = {.losses = losses, .tokens = tokens};
