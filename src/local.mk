@@ -35,6 +35,7 @@ libmpisift_core_la_SOURCES = \
 	src/api/tokens.c \
 	src/backend/backend.c \
 	src/backend/backend.h \
+	src/backend/device.h \
 	src/backend/cpu/cpu.c \
 	src/backend/cpu/kernels_list.c \
 	src/backend/cpu/losses.c \
@@ -152,6 +153,8 @@ endif
 cuda_sources = \
 	src/backend/cuda/pinned.c
 kernel_launchers = \
+	src/backend/cuda/device.c \
+	src/backend/cuda/device.h \
 	src/backend/cuda/kernels.h \
 	src/backend/cuda/load.cuh \
 	src/backend/cuda/losses.c \
