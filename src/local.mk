@@ -10,6 +10,8 @@ libmpisift_core_la_SOURCES = \
 	src/api/convert.c \
 	src/api/dataset.c \
 	src/api/deliver.c \
+	src/api/device_reports.c \
+	src/api/device_reports.h \
 	src/api/epoch.c \
 	src/api/hash.h \
 	src/api/index_plan.c \

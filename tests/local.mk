@@ -76,6 +76,7 @@ scale_programs = \
 gpu_tests = \
 	tests/gpu/test_device \
 	tests/gpu/test_device_losses \
+	tests/gpu/test_device_reports \
 	tests/gpu/test_pinned
 # A program for tests/digest.sh.
 digest = tests/mpi/digest

@@ -1,6 +1,7 @@
 /* Reports of an index plan: kept by row on the rank that trained it until its batch's ticket closes, and then taken to
  * the owners of the ids in bulk. */
 #include <math.h>
+#include <mpisift/cuda.h>
 #include <string.h>
 
 #include "api/indices.h"
@@ -165,6 +166,31 @@ static struct due find_due(const mpisift_indices *x)
   return due;
 }
 
+/* Row i of what a device has reported: nothing waited there to tell of a class that is none. */
+static void note_fetched(const mpisift_indices *x, struct msift_receipt *receipt, const struct msift_reported *r,
+                         int64_t i)
+{
+  note(x, receipt, r, i);
+  if (r->groups != NULL && (r->groups[i] < 0 || r->groups[i] >= x->config.groups)) {
+    receipt->report.group = -1;
+    receipt->report.loss = NAN;
+  }
+}
+
+mpisift_status msift_receipts_fetch(mpisift_indices *x)
+{
+  MSIFT_TRY(msift_device_reports_wait(&x->on_device, x->ctx));
+  for (int64_t k = 0; k < x->on_device.n; k++) {
+    const struct msift_device_report *report = &x->on_device.items[k];
+    const struct msift_index_ticket *t = &x->tickets[report->serial - x->oldest];
+
+    for (int64_t i = 0; i < report->n; i++)
+      note_fetched(x, &x->receipts[t->receipt + report->first + i], &report->reported, i);
+  }
+  msift_device_reports_clear(&x->on_device, x->ctx);
+  return MPISIFT_OK;
+}
+
 /* What was scored, the ranks of a replica share already. */
 mpisift_status msift_receipts_settle(mpisift_indices *x, mpisift_index_epoch *now)
 {
@@ -223,19 +249,48 @@ static mpisift_status check_groups(const mpisift_indices *x, const int32_t *grou
   return MPISIFT_OK;
 }
 
+/* Rows of samples among those that a report names, the others being padding; −1: it is refused. */
+static int64_t rows_of(const mpisift_indices *x, int64_t serial, int64_t first, int64_t n,
+                       const struct msift_reported *r, int64_t stride)
+{
+  const struct msift_index_ticket *t = find_ticket(x, serial);
+
+  if (t == NULL || check_rows(x, t, first, n, r->losses, stride) != MPISIFT_OK)
+    return -1;
+  return first >= t->valid ? 0 : first + n < t->valid ? n : t->valid - first;
+}
+
+static struct msift_receipt *receipts_at(mpisift_indices *x, int64_t serial, int64_t first)
+{
+  return x->receipts + x->tickets[serial - x->oldest].receipt + first;
+}
+
 mpisift_status msift_indices_report(mpisift_indices *x, int64_t serial, int64_t first, int64_t n,
                                     const struct msift_reported *r, int64_t stride)
 {
-  const struct msift_index_ticket *t = find_ticket(x, serial);
-  int64_t rows;
+  int64_t rows = rows_of(x, serial, first, n, r, stride);
 
-  if (t == NULL)
+  if (rows < 0)
     return x->ctx->error.status;
-  MSIFT_TRY(check_rows(x, t, first, n, r->losses, stride));
-  rows = first + n < t->valid ? n : t->valid - first; /* the others are padding */
   MSIFT_TRY(check_groups(x, r->groups, rows, stride));
   for (int64_t i = 0; i < rows; i++)
-    note(x, &x->receipts[t->receipt + first + i], r, i * stride);
+    note(x, receipts_at(x, serial, first) + i, r, i * stride);
+  return MPISIFT_OK;
+}
+
+mpisift_status msift_indices_report_device(mpisift_indices *x, const char *call,
+                                           const struct msift_device_report *report, int64_t stride, void *stream)
+{
+  struct msift_device_report of_samples = *report;
+  int64_t rows = rows_of(x, report->serial, report->first, report->n, &report->reported, stride);
+
+  if (rows <= 0)
+    return x->ctx->error.status;
+  of_samples.n = rows;
+  of_samples.reported.groups = x->config.groups > 0 ? report->reported.groups : NULL;
+  MSIFT_TRY(msift_device_reports_add(&x->on_device, x->ctx, call, &of_samples, stride, stream));
+  for (int64_t i = 0; i < rows; i++)
+    receipts_at(x, report->serial, report->first)[i].reported = true;
   return MPISIFT_OK;
 }
 
@@ -264,4 +319,33 @@ mpisift_status mpisift_indices_report_scores(mpisift_indices *x, int64_t serial,
     return MPISIFT_ERR_ARG;
   r = (struct msift_reported){scores->loss, scores->confidence, scores->group};
   return report(x, serial, first, n, &r, stride);
+}
+
+static mpisift_status report_device(mpisift_indices *x, const struct msift_device_report *r, int64_t stride,
+                                    mpisift_stream stream)
+{
+  static const char *const call = "mpisift_indices_report_cuda";
+
+  MSIFT_TRY(msift_enter(x->ctx, call));
+  msift_indices_report_device(x, call, r, stride, stream);
+  return msift_leave(x->ctx);
+}
+
+mpisift_status mpisift_indices_report_cuda(mpisift_indices *x, int64_t serial, int64_t first, int64_t n,
+                                           const float *losses, int64_t stride, mpisift_stream stream)
+{
+  const struct msift_device_report r = {.serial = serial, .first = first, .n = n, .reported = {.losses = losses}};
+
+  return x == NULL ? MPISIFT_ERR_ARG : report_device(x, &r, stride, stream);
+}
+
+mpisift_status mpisift_indices_report_scores_cuda(mpisift_indices *x, int64_t serial, int64_t first, int64_t n,
+                                                  const mpisift_scores *scores, int64_t stride, mpisift_stream stream)
+{
+  struct msift_device_report r = {.serial = serial, .first = first, .n = n};
+
+  if (x == NULL || scores == NULL)
+    return MPISIFT_ERR_ARG;
+  r.reported = (struct msift_reported){scores->loss, scores->confidence, scores->group};
+  return report_device(x, &r, stride, stream);
 }

@@ -52,6 +52,7 @@ void msift_indices_free(mpisift_indices **indices)
   msift_free(memory, &x->history);
   msift_free(memory, &x->decider);
   msift_free(memory, &x->carried);
+  msift_device_reports_destroy(&x->on_device, x->ctx);
   msift_free(memory, &x->receipts);
   msift_free(memory, &x->tickets);
   if (x->vote != NULL && !x->vote->pending)
@@ -174,6 +175,7 @@ mpisift_status msift_indices_begin(mpisift_indices *x, int64_t n)
   MSIFT_TRY(end_vote(x));
   MSIFT_TRY(msift_indices_agree(x)); /* what ranks are to tell goes before what is wrong with this call */
   check_begin(x, n, &x->ctx->error);
+  msift_receipts_fetch(x);
   MSIFT_TRY(msift_team_agree(&x->ctx->team, &x->ctx->error));
   MSIFT_TRY(msift_receipts_settle(x, &x->settled));
   now.reported = x->settled.reported;

@@ -3,7 +3,7 @@
 #ifndef MSIFT_API_INDICES_H
 #define MSIFT_API_INDICES_H
 
-#include "api/loader.h"
+#include "api/device_reports.h"
 #include "comm/vote.h"
 #include "core/census.h"
 #include "core/decide.h"
@@ -58,6 +58,7 @@ struct mpisift_indices {
   struct msift_index_ticket *tickets;
   int64_t oldest, n_receipts, receipt_capacity, ticket_capacity;
   int64_t n_scored; /* receipts behind all others: of samples that a loader scored, due whatever the lag */
+  struct msift_device_reports on_device; /* of receipts, until their losses are needed */
 
   struct msift_vote *vote;
   struct msift_error failure; /* to be told in the next vote or agreement */
@@ -65,7 +66,7 @@ struct mpisift_indices {
 
 /* indices.c: what the public functions do, and loaders with it; ctx->error has the outcome. Create, and plan the next
  * epoch; collective. Agree on errors so far, and on what this rank is to tell: collective. The next batch, k of some
- * rows; give it out; end the epoch, which is collective. Take reports; not collective. */
+ * rows; give it out; end the epoch, which is collective. Take reports, also of memory of a device; not collective. */
 mpisift_status msift_indices_make(mpisift_ctx *ctx, const mpisift_config *config, int64_t n, int64_t block,
                                   mpisift_indices **indices);
 void msift_indices_free(mpisift_indices **indices);
@@ -76,13 +77,16 @@ void msift_indices_give(mpisift_indices *indices, const mpisift_batch *batch);
 mpisift_status msift_indices_end(mpisift_indices *indices);
 mpisift_status msift_indices_report(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
                                     const struct msift_reported *reported, int64_t stride);
+mpisift_status msift_indices_report_device(mpisift_indices *indices, const char *call,
+                                           const struct msift_device_report *report, int64_t stride, void *stream);
 
 /* index_reports.c: make room for what the next epoch gives out; note a batch that is given out; take what was scored at
- * the end of an epoch, which has no ticket; take the reports of closed batches, and that, to the table, and add to
- * their counts. The last is collective. */
+ * the end of an epoch, which has no ticket; wait for losses reported on a device; take the reports of closed batches,
+ * and what was scored, to the table, and add to their counts. The last is collective. */
 mpisift_status msift_receipts_reserve(mpisift_indices *indices, int64_t rows, int64_t batches);
 void msift_receipts_add(mpisift_indices *indices, const mpisift_batch *batch);
 void msift_receipts_score(mpisift_indices *indices, const mpisift_batch *batch, const struct msift_reported *reported);
+mpisift_status msift_receipts_fetch(mpisift_indices *indices);
 mpisift_status msift_receipts_settle(mpisift_indices *indices, mpisift_index_epoch *counts);
 
 /* index_plan.c: plan the next epoch; collective. On an error nothing has changed. */

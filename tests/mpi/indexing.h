@@ -370,6 +370,8 @@ static inline mpisift_ctx *open_indexing(void)
 /* A run of a plan beside the oracle. */
 struct index_run {
   struct index_world w;
+  mpisift_status (*report)(struct index_run *r, int64_t serial, int64_t first, int64_t n, const mpisift_scores *scores,
+                           int64_t stride); /* in place of that of host memory; NULL: none */
   struct index_oracle *o;
   mpisift_ctx *ctx;
   mpisift_indices *x;
@@ -384,6 +386,8 @@ static inline mpisift_status report_rows(struct index_run *r, int64_t serial, in
 {
   const mpisift_scores scores = {.loss = losses, .confidence = confidences, .group = groups};
 
+  if (r->report != NULL)
+    return r->report(r, serial, first, n, &scores, 2);
   if (!r->w.confident)
     return mpisift_indices_report(r->x, serial, first, n, losses, 2);
   return mpisift_indices_report_scores(r->x, serial, first, n, &scores, 2);
