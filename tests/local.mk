@@ -55,6 +55,7 @@ mpi_tests = \
 	tests/mpi/test_files \
 	tests/mpi/test_hostile \
 	tests/mpi/test_index_faults \
+	tests/mpi/test_index_traffic \
 	tests/mpi/test_indices \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
