@@ -10,10 +10,10 @@ libmpisift_core_la_SOURCES = \
 	src/api/convert.c \
 	src/api/dataset.c \
 	src/api/deliver.c \
-	src/api/device_reports.c \
-	src/api/device_reports.h \
 	src/api/epoch.c \
 	src/api/hash.h \
+	src/api/index_device.c \
+	src/api/index_device.h \
 	src/api/index_plan.c \
 	src/api/index_reports.c \
 	src/api/index_spread.c \

@@ -3,7 +3,7 @@
 #ifndef MSIFT_API_INDICES_H
 #define MSIFT_API_INDICES_H
 
-#include "api/device_reports.h"
+#include "api/index_device.h"
 #include "comm/vote.h"
 #include "core/census.h"
 #include "core/decide.h"

@@ -1,7 +1,7 @@
 /* Losses that are reported in a device's memory: copied in the order of the user's stream to page-locked memory of
  * ours, which is read when they are needed. */
-#ifndef MSIFT_API_DEVICE_REPORTS_H
-#define MSIFT_API_DEVICE_REPORTS_H
+#ifndef MSIFT_API_INDEX_DEVICE_H
+#define MSIFT_API_INDEX_DEVICE_H
 
 #include "api/loader.h"
 

@@ -1,4 +1,4 @@
-#include "api/device_reports.h"
+#include "api/index_device.h"
 
 #include "backend/device.h"
 
@@ -64,22 +64,37 @@ static mpisift_status check(const struct msift_device *device, const struct msif
   return device->check_stream(stream, call, error);
 }
 
-/* The copies, and the event behind them: also behind those enqueued before one that fails, since our memory must not be
- * given to others before. */
+static mpisift_status copy(const struct msift_device *device, const float *to, const void *from, int64_t n,
+                           int64_t stride, void *stream, struct msift_error *error)
+{
+  void *into = (void *)(uintptr_t)to;
+
+  if (from == NULL)
+    return MPISIFT_OK;
+  if (stride == 1)
+    return device->download(into, from, (size_t)n * sizeof *to, stream, error);
+  return device->gather(into, from, (size_t)stride * sizeof *to, sizeof *to, n, stream, error);
+}
+
+static mpisift_status copy_all(const struct msift_device *device, const struct msift_device_report *to,
+                               const struct msift_reported *from, int64_t stride, void *stream,
+                               struct msift_error *error)
+{
+  const float *groups = (const void *)to->reported.groups;
+
+  MSIFT_TRY(copy(device, to->reported.losses, from->losses, to->n, stride, stream, error));
+  MSIFT_TRY(copy(device, to->reported.confidences, from->confidences, to->n, stride, stream, error));
+  MSIFT_TRY(copy(device, groups, from->groups, to->n, stride, stream, error));
+  return device->event_record(to->event, stream, error);
+}
+
+/* The copies, and the event behind them. Where one fails, those before it still need our memory: they are waited for.
+ */
 static mpisift_status enqueue(const struct msift_device *device, const struct msift_device_report *to,
                               const struct msift_reported *from, int64_t stride, void *stream,
                               struct msift_error *error)
 {
-  void *const into[] = {(void *)(uintptr_t)to->reported.losses, (void *)(uintptr_t)to->reported.confidences,
-                        (void *)(uintptr_t)to->reported.groups};
-  const void *const columns[] = {from->losses, from->confidences, from->groups};
-
-  for (int k = 0; k < 3 && error->status == MPISIFT_OK; k++)
-    if (columns[k] != NULL)
-      device->download_rows(into[k], columns[k], to->n, sizeof(float), stride, stream, error);
-  if (error->status == MPISIFT_OK)
-    device->event_record(to->event, stream, error);
-  if (error->status != MPISIFT_OK)
+  if (copy_all(device, to, from, stride, stream, error) != MPISIFT_OK)
     device->synchronize(stream, error);
   return error->status;
 }
