@@ -1,5 +1,6 @@
 /* An index plan from the inside. The files: indices.c creates, destroys and gives batches, index_plan.c plans an epoch,
- * index_spread.c spreads kept samples over the replicas, index_reports.c takes reports to the table. */
+ * index_spread.c spreads kept samples over the replicas, index_reports.c takes reports to the table, index_device.c has
+ * those of a device copied. */
 #ifndef MSIFT_API_INDICES_H
 #define MSIFT_API_INDICES_H
 
