@@ -12,6 +12,8 @@ libmpisift_core_la_SOURCES = \
 	src/api/deliver.c \
 	src/api/epoch.c \
 	src/api/hash.h \
+	src/api/index_device.c \
+	src/api/index_device.h \
 	src/api/index_plan.c \
 	src/api/index_reports.c \
 	src/api/index_spread.c \
@@ -35,6 +37,7 @@ libmpisift_core_la_SOURCES = \
 	src/api/tokens.c \
 	src/backend/backend.c \
 	src/backend/backend.h \
+	src/backend/device.h \
 	src/backend/cpu/cpu.c \
 	src/backend/cpu/kernels_list.c \
 	src/backend/cpu/losses.c \
@@ -152,6 +155,8 @@ endif
 cuda_sources = \
 	src/backend/cuda/pinned.c
 kernel_launchers = \
+	src/backend/cuda/device.c \
+	src/backend/cuda/device.h \
 	src/backend/cuda/kernels.h \
 	src/backend/cuda/load.cuh \
 	src/backend/cuda/losses.c \

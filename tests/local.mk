@@ -55,6 +55,7 @@ mpi_tests = \
 	tests/mpi/test_files \
 	tests/mpi/test_hostile \
 	tests/mpi/test_index_faults \
+	tests/mpi/test_index_traffic \
 	tests/mpi/test_indices \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
@@ -74,7 +75,9 @@ scale_programs = \
 	tests/scale/batches \
 	tests/scale/saving
 gpu_tests = \
+	tests/gpu/test_device \
 	tests/gpu/test_device_losses \
+	tests/gpu/test_device_reports \
 	tests/gpu/test_pinned
 # A program for tests/digest.sh.
 digest = tests/mpi/digest

@@ -35,6 +35,24 @@ mpisift_status mpisift_token_losses_cuda(mpisift_ctx *ctx, const mpisift_loss *l
                                          mpisift_stream stream);
 
 /** @} */
+/** \defgroup cuda_reports Reports from a device
+ * @{ */
+
+/** mpisift_indices_report() of losses in the memory of the current device. They are copied to page-locked memory of
+ * ours in the order of the stream, so that they may be overwritten by what is enqueued behind; nothing waits for it but
+ * the mpisift_indices_begin_epoch() that they are for. That call tells errors of the work itself, on all ranks:
+ * ERR_DEVICE. \return as mpisift_indices_report(); ERR_ARG also for memory that is not the device's, ERR_STATE if the
+ * stream is being captured, ERR_MEMORY, and ERR_DEVICE without a device, if the library was built without nvcc, or if
+ * CUDA refuses. */
+mpisift_status mpisift_indices_report_cuda(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
+                                           const float *losses, int64_t stride, mpisift_stream stream);
+
+/** mpisift_indices_report_scores() likewise. A group out of range makes its sample's loss bad, since nothing waits to
+ * tell of it. */
+mpisift_status mpisift_indices_report_scores_cuda(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
+                                                  const mpisift_scores *scores, int64_t stride, mpisift_stream stream);
+
+/** @} */
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
 /** \file mpisift.h
- * Loss-based sifting of training samples over MPI.
+ * Loss-based sifting of training samples over MPI. At its end it includes indices.h and losses.h.
  *
  * Every candidate sample is scored with the user's own model, accepted or left out by one rule that all ranks share,
  * and accepted samples move between ranks so that every rank gets a full batch in every step.
@@ -403,7 +403,8 @@ typedef struct mpisift_config {
   int64_t sift_delay; /**< training steps before sifting starts; all candidates are accepted until then. Default 0 */
   bool repeat_delay_per_epoch; /**< the delay holds in each epoch again */
 
-  int64_t sift_every;    /**< sift for every k-th training step only, and accept all for the others. Default 1 */
+  int64_t sift_every; /**< sift for every k-th training step only, and accept all for the others; by stale losses, and
+                         in index plans, every k-th epoch. Default 1 */
   double full_data_tail; /**< share of the run's candidates, at its end, that are all accepted; in [0, 1). Default 0 */
   int64_t coverage_epochs; /**< each sample is accepted in at least one of so many epochs, whatever its loss. Default 0:
                               no */
@@ -542,8 +543,7 @@ mpisift_status mpisift_loader_report(mpisift_loader *loader, int64_t serial, int
 
 /** As mpisift_loader_report(), with more than losses: `confidence` for policy "hide", 0 where the prediction is wrong,
  * and `group` for a class floor by stale losses. Others are not used, and may be NULL. Policies by stale losses take
- * each row once, and in a replica that of mpisift_team::loss_rank. With mpisift_config::refresh_every, batches that are
- * scored at the end of an epoch count, too: set report_lag to 0, and report before the call that ends the epoch. */
+ * each row once, and in a replica that of mpisift_team::loss_rank. A confidence that is NaN or below 0 counts as 0. */
 mpisift_status mpisift_loader_report_scores(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                                             const mpisift_scores *scores);
 
@@ -699,237 +699,11 @@ mpisift_stats mpisift_sifter_stats(const mpisift_sifter *sifter, mpisift_scope s
 mpisift_status mpisift_sifter_destroy(mpisift_sifter **sifter);
 
 /** @} */
-/** \defgroup indices Index plan
- * For training codes that keep their own reader: which ids next, with which weights. No data pass through the library,
- * and no forward pass scores: policies go by *stale* losses, those with which samples were trained last and which the
- * trainer reports, or by none ("stale_relative", "soft_prune", "hide", "random", "all"). An epoch is planned when it
- * begins, so that its number of steps is known.
- *
- * One epoch: mpisift_indices_begin_epoch(), then mpisift_indices_next() until MPISIFT_END_OF_EPOCH, and
- * mpisift_indices_report() for what was trained. With equal configuration and losses the plan, hence every global
- * batch, is the same for any number of ranks.
- * @{ */
-
-/** A plan of indices, with the table of losses: each rank keeps those of n / replicas ids, 20 bytes each. */
-typedef struct mpisift_indices mpisift_indices;
-
-/** What is known of an epoch when it begins: global, and equal on all ranks.
- * candidates = accepted + sifted_out + outliers, and carried_in + accepted = samples of `steps` batches + carried_out +
- * dropped. */
-typedef struct mpisift_index_epoch {
-  int64_t epoch;         /**< from 0 */
-  int64_t steps;         /**< batches that mpisift_indices_next() will give */
-  int64_t refresh_steps; /**< batches that mpisift_indices_refresh() can give */
-  int64_t run_steps;     /**< of the run: those up to the end of this epoch, and of later ones a forecast from the share
-                              kept, up to mpisift_config::step_budget. Where that is reached, or this epoch is the last,
-                              it is exact. With neither budget nor epochs: up to the end of this epoch */
-  int64_t candidates;    /**< all samples */
-  int64_t accepted;      /**< of these, */
-  int64_t sifted_out;
-  int64_t outliers;            /**< left out because of outlier_share */
-  int64_t unknown;             /**< without a loss: never trained, or the last report was bad or missing so far */
-  int64_t carried_in;          /**< waiting since the epoch before, */
-  int64_t carried_out;         /**< and for the next */
-  int64_t dropped;             /**< by MPISIFT_DROP, or as beyond the budget */
-  int64_t moved;               /**< samples trained by another replica than their lane's, to fill quotas */
-  int64_t blocks_empty;        /**< blocks of ids of which none is accepted: but for what was carried in, they need not
-                                  be read */
-  int64_t reported;            /**< reports taken into account since the last plan: samples, */
-  int64_t bad;                 /**< of these, with a loss that is NaN, infinite or negative: it is unknown again, */
-  int64_t unreported;          /**< and samples trained whose report never came: their loss stays what it was */
-  double share;                /**< mean probability of acceptance, of what delay and tail leave to the policy */
-  double mean_loss;            /**< of all known; each rounded to 2^-24 and cut at 2^23; NaN if none is */
-  double learning_rate_factor; /**< candidates / accepted: for policy "hide", multiply the learning rate by it */
-} mpisift_index_epoch;
-
-/** Create an index plan. Collective over the context's team.
- * \param [in]  ctx
- * \param [in]  config  As for a loader; equal on all ranks. Schedules see the run grow from epoch to epoch; the delay
- *                      and the full tail hold to the sample. report_lag counts here: see
- *                      mpisift_indices_begin_epoch(). Without effect: loss_history_length, exact_history,
- *                      score_batch_size, pipeline_depth, pin_memory. sift_every must be 1. Classes for class_floor
- *                      come with mpisift_indices_report_scores().
- * \param [in]  n       Samples of the data set; ids are 0 to n − 1.
- * \param [in]  block   mpisift_source::block: consecutive ids that are cheap to read together. 1: no locality.
- * \param [out] indices NULL on error. Released with mpisift_indices_destroy().
- * \return ERR_ARG, ERR_DATA (fewer samples than one global batch), ERR_MEMORY, ERR_MPI. */
-mpisift_status mpisift_indices_create(mpisift_ctx *ctx, const mpisift_config *config, int64_t n, int64_t block,
-                                      mpisift_indices **indices);
-
-/** Plan the next epoch. Collective. mpisift_indices_next() has told MPISIFT_END_OF_EPOCH of the one before. Reports go
- * to the owners of their ids in bulk. Those for the last mpisift_config::report_lag batches are left for a later plan,
- * whether they have come or not, so that the plan does not depend on when they do; with that the tickets of all older
- * batches close. \param [in]  indices \param [in]  n      Samples of the data set as found now: it must not have
- * changed. \param [out] epoch  May be NULL. \return OK; on an error the epoch has not begun, and the call may be
- * repeated: ERR_DATA (n has changed, or more than mpisift_config::bad_loss_share of the reports are bad), ERR_STATE
- * (batches are left, or the run is over), ERR_MEMORY, ERR_USER, ERR_MPI. */
-mpisift_status mpisift_indices_begin_epoch(mpisift_indices *indices, int64_t n, mpisift_index_epoch *epoch);
-
-/** The next batch: this replica's ids, in place of samples. Collective; all replicas get their full quota.
- *
- * Without a message in the caller's way: 8 bytes tell, during the training step, whether a rank has failed. So an error
- * is returned by the call after the one in which it was met, on all ranks, and nothing of the plan is lost.
- * \param [in]  indices
- * \param [out] batch  Set on MPISIFT_OK only: a batch without fields; `losses` are stale, NaN where unknown. The arrays
- *                     live until the next mpisift_indices_begin_epoch(). NULL is ERR_ARG: here at once, and with the
- *                     next call on all ranks; the batch is not given again.
- * \return OK, END_OF_EPOCH, or an error: ERR_STATE (no epoch has begun), ERR_USER, ERR_MPI. */
-mpisift_status mpisift_indices_next(mpisift_indices *indices, mpisift_batch *batch);
-
-/** The next batch of samples to score again: in every mpisift_config::refresh_every-th epoch, those that its plan left
- * out, or the share refresh_share of them. They are to be scored, not trained (weights are 0), and reported as others,
- * for the next plan. Collective. At any time after mpisift_indices_begin_epoch(), and behind the epoch's end until the
- * next; what is not taken till then is left out. The last batch is padded to full size.
- * \return OK; END_OF_EPOCH: there are no more; or an error, as mpisift_indices_next(). */
-mpisift_status mpisift_indices_refresh(mpisift_indices *indices, mpisift_batch *batch);
-
-/** Ids of coming batches, of all replicas, for prefetchers and data stores. Collective; equal arguments on all ranks.
- * \param [in]  indices
- * \param [in]  first  0: from the next batch on; 1: from the one after it; and so on.
- * \param [in]  steps  Batches; those behind the end of the epoch are left out.
- * \param [out] ids    [steps][global batch], batch after batch: first the rows of replica 0, as in its batch, then
- *                     those of replica 1, and so on. A short last batch has fewer.
- * \param [out] n      Ids written. May be NULL.
- * \return OK, ERR_ARG, ERR_STATE (no epoch has begun), ERR_MEMORY, ERR_USER, ERR_MPI. */
-mpisift_status mpisift_indices_ahead(mpisift_indices *indices, int64_t first, int64_t steps, int64_t *ids, int64_t *n);
-
-/** Report losses of a batch: rows [first, first + n), each once, in any number of pieces. Not collective: ranks report
- * when they have the losses, up to mpisift_config::report_lag batches late, or not at all. In a replica the reports of
- * mpisift_team::loss_rank count.
- * \param [in]  indices
- * \param [in]  serial  mpisift_batch::serial.
- * \param [in]  first   First row, >= 0.
- * \param [in]  n       Rows; 0: none. Padding rows are ignored.
- * \param [in]  losses  losses[i × stride] of row first + i, in host memory. One that is NaN, infinite or negative
- *                      makes the sample's loss unknown, so that it is accepted next.
- * \param [in]  stride  Elements from row to row, >= 1.
- * \return ERR_ARG, with nothing taken, if the ticket is unknown or closed, or rows lie outside the batch or have been
- *         reported. Local: the peers are not told, and the run can go on. */
-mpisift_status mpisift_indices_report(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
-                                      const float *losses, int64_t stride);
-
-/** As mpisift_indices_report(), with more than losses, each with the stride: `confidence` for policy "hide", the
- * model's probability of the class that it predicts, 0 where that is wrong; `group` for mpisift_config::class_floor, in
- * [0, groups), else ERR_ARG. They may be NULL. Only read. */
-mpisift_status mpisift_indices_report_scores(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
-                                             const mpisift_scores *scores, int64_t stride);
-
-/** Tell the peers that this rank's own work failed. Not collective: this rank goes on with the calls, and collectives
- * of the training step, that its peers make, until at most the second call of mpisift_indices_next(), or another
- * collective call before that, returns ERR_USER with \a message on all ranks. */
-mpisift_status mpisift_indices_fail(mpisift_indices *indices, const char *message);
-
-/** What is known of the epoch of a loader whose policy goes by stale losses, which plans its epochs as above and reads
- * only what is accepted. Not collective. ERR_STATE where there is no plan: before the first call of
- * mpisift_loader_next(), or with another policy; ERR_ARG. */
-mpisift_status mpisift_loader_epoch(const mpisift_loader *loader, mpisift_index_epoch *epoch);
-
-/** Share of the run that is done, in [0, 1], for learning-rate schedules: of mpisift_config::step_budget if there is
- * one, else (epochs ended + share of this one's steps) / epochs. 0 for endless runs. Not collective. */
-double mpisift_indices_fraction(const mpisift_indices *indices);
-
-/** As mpisift_loader_sample_seed(). Not collective. */
-uint64_t mpisift_indices_sample_seed(const mpisift_indices *indices, int64_t epoch, int64_t id);
-
-/** Release the plan and set *indices to NULL. Collective. NULL and a pointer to NULL are no-ops. */
-mpisift_status mpisift_indices_destroy(mpisift_indices **indices);
-
-/** @} */
-/** \defgroup losses Per-sample losses
- * For score callbacks. Besides these functions, callbacks may call mpisift_explain(), mpisift_error(),
- * mpisift_loader_sample_seed() and mpisift_batch_slice(), and nothing else of the library. Not collective.
- * @{ */
-
-/** Numbers in memory of the caller, row by row. */
-typedef struct mpisift_values {
-  const void *data;
-  mpisift_type type;
-  int64_t stride; /**< elements from a row to the next; 0: the rows are dense */
-} mpisift_values;
-
-/** What a loss is of a row x of logits, or of predictions. Its target is a *label*, the index of a class, of type U8,
- * U16, I32 or I64; or a row y of as many values as x, of a floating-point type. */
-typedef enum mpisift_loss_kind {
-  MPISIFT_CROSS_ENTROPY, /**< −log p[label], p = softmax(x); with a row: −sum y log p, y >= 0 */
-  MPISIFT_NLL,           /**< −x[label]: x are logarithms of probabilities. Labels only */
-  MPISIFT_FOCAL, /**< (1 − p[label])^gamma times the cross-entropy (Lin et al., 2017); with a row, y in [0, 1]:
-                      the same of each column's sigmoid, mean over the columns */
-  MPISIFT_KL,    /**< sum y (log y − log p), y >= 0. Rows only. x may be logarithms of probabilities, which are
-                      their own log-softmax */
-  MPISIFT_BCE, /**< −y log s − (1 − y) log(1 − s), s = sigmoid(x); mean over the columns, as all that follow */
-  MPISIFT_MSE, /**< (x − y)^2 */
-  MPISIFT_L1,  /**< |x − y| */
-  MPISIFT_HUBER, /**< (x − y)^2 / 2 up to |x − y| = delta, then delta (|x − y| − delta / 2) */
-  MPISIFT_HINGE  /**< max(0, 1 − x y), y −1 or 1; with a label: max(0, 1 − x[label] + x[c]) over the other
-                      classes c, divided by the number of all */
-} mpisift_loss_kind;
-
-/** What becomes of the losses of several tokens. */
-typedef enum mpisift_reduction { MPISIFT_MEAN, MPISIFT_SUM } mpisift_reduction;
-
-/** A loss in full. What is zero has its default, so that {0} is cross-entropy. */
-typedef struct mpisift_loss {
-  mpisift_loss_kind kind;      /**< default MPISIFT_CROSS_ENTROPY */
-  int64_t tokens;              /**< rows of a sample. Default 0: one */
-  mpisift_reduction reduction; /**< of the tokens that count. Default MPISIFT_MEAN: over their number, also with class
-                                    weights */
-  bool ignore;                 /**< rows with the label ignore_index do not count; a sample in which none does has 0 for
-                                    all its scores */
-  int64_t ignore_index;
-  const float *class_weights; /**< [columns], >= 0: factors, of a label's row by its class, else of each column's term.
-                                   Default NULL: 1 */
-  const float *pos_weights; /**< MPISIFT_BCE and FOCAL of sigmoids, [columns], >= 0: factors of the terms of y. Default
-                                 NULL: 1 */
-  double label_smoothing;   /**< MPISIFT_CROSS_ENTROPY, in [0, 1]: the share of the target that is spread evenly over
-                                 the classes. Default 0 */
-  double huber_delta;       /**< > 0. Default 0: 1 */
-  double focal_gamma;       /**< > 0. Default 0: 2 */
-} mpisift_loss;
-
-/** Losses of samples, and what else a policy or its user may ask for, in one pass over the logits: fills those of
- * \a scores that are not NULL, [n] each.
- *
- * float32, float16 and bfloat16 are computed with in float32, with sums in float64; float64, and all kinds that have no
- * softmax, in float64. What is not finite in a row makes its loss so, but for logits of −infinity, which have the
- * probability 0. A row depends on nothing but itself: results are the same, bit by bit, however samples are spread over
- * calls and ranks, on processors with the same vector instructions; else they may differ in the last places. See
- * doc/guide.md for the accuracy.
- * \param [in]  ctx
- * \param [in]  loss     NULL: cross-entropy.
- * \param [in]  n        Samples. 0 is a no-op.
- * \param [in]  columns  Classes, or columns.
- * \param [in]  logits   [n × tokens][columns] of type F32, F64, F16 or BF16. Only read.
- * \param [in]  targets  Labels: [n][tokens]. Else as the logits, of a floating-point type of its own.
- * \param [out] scores   Kinds without a softmax have `loss`, and with labels `group`, only. Over tokens, loss and bound
- * are reduced as the loss says, and of the others it is the mean; group is that of the first. \return ERR_DATA if a
- * label is outside [0, columns): the message names row and label, and the scores are undefined; ERR_ARG. */
-mpisift_status mpisift_losses(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, int64_t columns,
-                              mpisift_values logits, mpisift_values targets, const mpisift_scores *scores);
-
-/** What the tokens of a sample have come to so far; all zero at the start. */
-typedef struct mpisift_token_sum {
-  double losses;  /**< sum of the losses that count */
-  int64_t tokens; /**< their number */
-} mpisift_token_sum;
-
-/** Losses of samples from losses of tokens, such as those of a fused classifier, which leaves no logits to pass to
- * mpisift_losses(); at once, or from micro-steps that bring some tokens of each sample. Losses are added up one after
- * the other in double precision, so that it makes no difference how a sequence is cut; of float32 losses it is what
- * mpisift_losses() gives with the same mpisift_loss.
- * \param [in]  ctx
- * \param [in]  loss    tokens (of this call), reduction, ignore and ignore_index count. NULL: one token.
- * \param [in]  n       Samples. 0 is a no-op.
- * \param [in]  tokens  [n][tokens] losses of type F32, F64, F16 or BF16. Only read.
- * \param [in]  labels  [n][tokens] of type U8, U16, I32 or I64, of which those equal to ignore_index do not count,
- * whatever their loss: labels, or a mask with ignore_index 0. Without `ignore` data may be NULL. \param [in,out] sums
- * [n], to which the tokens are added. NULL: there is this call only. \param [out] losses  [n], of all tokens so far; 0
- * where none counts. NULL: there are more to come, and sums is given. \return ERR_ARG. */
-mpisift_status mpisift_token_losses(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, mpisift_values tokens,
-                                    mpisift_values labels, mpisift_token_sum *sums, float *losses);
-
-/** @} */
 
 #ifdef __cplusplus
 }
 #endif
+
+#include <mpisift/indices.h>
+#include <mpisift/losses.h>
 #endif

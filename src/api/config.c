@@ -173,16 +173,6 @@ static mpisift_status check_use(const struct msift_policy *policy, enum msift_us
   return MPISIFT_OK;
 }
 
-/* What a plan of a whole epoch cannot do. */
-static mpisift_status check_planned(const mpisift_config *c, struct msift_error *error)
-{
-  if (c->sift_every != 1)
-    return msift_error_set(error, MPISIFT_ERR_ARG,
-                           "config.sift_every is %lld; what goes by stale losses sifts whole epochs",
-                           (long long)c->sift_every);
-  return MPISIFT_OK;
-}
-
 static mpisift_status check_policy(const mpisift_config *c, enum msift_use use, struct msift_error *error)
 {
   const struct msift_policy *policy = msift_policy_find(c->policy, error);
@@ -229,8 +219,6 @@ mpisift_status msift_config_check(const mpisift_config *c, enum msift_use use, s
   MSIFT_TRY(check_numbers(c, error));
   MSIFT_TRY(check_modifiers(c, error));
   MSIFT_TRY(check_policy(c, use, error));
-  if (use == MSIFT_USE_INDICES || msift_policy_stale(msift_policy_find(c->policy, error)))
-    MSIFT_TRY(check_planned(c, error));
   return check_end(c, use, error);
 }
 

@@ -85,7 +85,7 @@ static mpisift_status take_census(mpisift_indices *x, mpisift_index_epoch *now)
   return status;
 }
 
-/* Positions for which the delay or the full tail holds. */
+/* Positions for which the delay, the full tail, or one of the epochs between those that are sifted holds. */
 static void find_stretch(struct draft *d)
 {
   const mpisift_indices *x = d->x;
@@ -95,6 +95,8 @@ static void find_stretch(struct draft *d)
 
   if (delay > 0)
     d->all_until = delay > x->n / x->global_batch + 1 ? x->n : delay * x->global_batch - d->now->carried_in;
+  if ((x->epoch + 1) % c->sift_every != 0)
+    d->all_until = x->n;
   d->all_from = x->n;
   if (c->step_budget > 0)
     d->all_from = fraction(x) >= 1 - c->full_data_tail ? 0 : x->n;
@@ -231,35 +233,46 @@ static int64_t least(int64_t a, int64_t b)
   return a < b ? a : b;
 }
 
-/* The share of its candidates that a later epoch is expected to keep: what the policy keeps of known losses now, or
- * where that changes or none is known, what it expects. */
+/* The share of its candidates that a later epoch that is sifted is expected to keep: what the policy keeps of known
+ * losses now, or kept when it decided last; where that changes or none is known, what it expects. */
 static double later_share(const struct draft *d, int64_t epoch)
 {
   const mpisift_config *c = &d->x->config;
   const struct msift_rule *rule = d->x->policy->rule;
   double strength = rule->strength == MSIFT_STRENGTH_BETA ? c->beta : c->keep;
 
-  if (d->sums[JUDGED] > 0 && c->schedule.shape == MPISIFT_CONSTANT)
+  if (c->schedule.shape == MPISIFT_CONSTANT && d->sums[JUDGED] > 0)
     return quotient(d->sums[JUDGED_CHANCES], d->sums[JUDGED], 0) * 0x1p-24;
+  if (c->schedule.shape == MPISIFT_CONSTANT && d->x->share > 0)
+    return d->x->share;
   return rule->keep(msift_schedule_value(&c->schedule, strength, (double)epoch / (double)c->epochs));
+}
+
+/* Of the epochs before one, those that are sifted: every k-th, up to the full tail. */
+static double sifted_epochs(const mpisift_config *c, int64_t before)
+{
+  double end = fmin((double)before, (1 - c->full_data_tail) * (double)c->epochs), whole = floor(end);
+  double of_last = fmod(whole + 1, (double)c->sift_every) == 0 ? end - whole : 0;
+
+  return floor(whole / (double)c->sift_every) + of_last;
 }
 
 /* Samples that later epochs are expected to train. */
 static double later_samples(const struct draft *d)
 {
   const mpisift_config *c = &d->x->config;
-  double samples = 0, tail = (1 - c->full_data_tail) * (double)c->epochs;
-  double budget = (double)c->step_budget * (double)d->x->global_batch;
-  double left = (double)(c->epochs - d->x->epoch - 1), last = fmin(left, c->full_data_tail * (double)c->epochs);
+  double samples = 0, budget = (double)c->step_budget * (double)d->x->global_batch;
+  double left = (double)(c->epochs - d->x->epoch - 1), sifted;
 
   if (left <= 0)
     return 0;
-  if (c->schedule.shape == MPISIFT_CONSTANT)
-    return (last + (left - last) * later_share(d, d->x->epoch)) * (double)d->x->n;
+  if (c->schedule.shape == MPISIFT_CONSTANT) {
+    sifted = fmax(0, sifted_epochs(c, c->epochs) - sifted_epochs(c, d->x->epoch + 1));
+    return (left - sifted * (1 - later_share(d, d->x->epoch))) * (double)d->x->n;
+  }
   for (int64_t e = d->x->epoch + 1; e < c->epochs && (c->step_budget == 0 || samples < budget); e++) {
-    double full = fmax(0, fmin(1, (double)(e + 1) - tail)), share = later_share(d, e);
-
-    samples += (full + (1 - full) * share) * (double)d->x->n;
+    sifted = sifted_epochs(c, e + 1) - sifted_epochs(c, e);
+    samples += (1 - sifted * (1 - later_share(d, e))) * (double)d->x->n;
   }
   return samples;
 }
@@ -354,7 +367,7 @@ static void commit(struct draft *d)
   x->train = d->train.rows;
   x->refresh = d->refresh.rows;
   x->carried = d->train.carried;
-  x->share = d->sums[JUDGED] > 0 ? d->now->share : 0;
+  x->share = d->sums[JUDGED] > 0 ? d->now->share : x->share;
   d->train.rows = train;
   d->refresh.rows = refresh;
   d->train.carried = carried;

@@ -25,6 +25,7 @@ static mpisift_status allocate(mpisift_indices *x, struct msift_error *error)
 
   x->history = msift_alloc(memory, error, 1, sizeof *x->history);
   x->decider = msift_alloc(memory, error, 1, sizeof *x->decider);
+  x->vote = msift_alloc(memory, error, 1, sizeof *x->vote);
   if (error->status != MPISIFT_OK)
     return error->status;
   x->history->groups = x->config.groups;
@@ -51,8 +52,11 @@ void msift_indices_free(mpisift_indices **indices)
   msift_free(memory, &x->history);
   msift_free(memory, &x->decider);
   msift_free(memory, &x->carried);
+  msift_device_reports_destroy(&x->on_device, x->ctx);
   msift_free(memory, &x->receipts);
   msift_free(memory, &x->tickets);
+  if (x->vote != NULL && !x->vote->pending)
+    msift_free(memory, &x->vote); /* else MPI may still write there */
   msift_free(memory, indices);
 }
 
@@ -137,15 +141,15 @@ static mpisift_status end_vote(mpisift_indices *x)
 {
   struct msift_error *error = &x->ctx->error;
 
-  if (!x->vote.pending)
+  if (!x->vote->pending)
     return MPISIFT_OK;
-  MSIFT_TRY(msift_vote_end(&x->vote, error));
-  return x->vote.failed == 0 ? MPISIFT_OK : msift_indices_agree(x);
+  MSIFT_TRY(msift_vote_end(x->vote, error));
+  return x->vote->failed == 0 ? MPISIFT_OK : msift_indices_agree(x);
 }
 
 static mpisift_status begin_vote(mpisift_indices *x)
 {
-  return msift_vote_begin(&x->vote, &x->ctx->team, x->failure.status != MPISIFT_OK, &x->ctx->error);
+  return msift_vote_begin(x->vote, &x->ctx->team, x->failure.status != MPISIFT_OK, &x->ctx->error);
 }
 
 static mpisift_status check_begin(const mpisift_indices *x, int64_t n, struct msift_error *error)
@@ -171,6 +175,7 @@ mpisift_status msift_indices_begin(mpisift_indices *x, int64_t n)
   MSIFT_TRY(end_vote(x));
   MSIFT_TRY(msift_indices_agree(x)); /* what ranks are to tell goes before what is wrong with this call */
   check_begin(x, n, &x->ctx->error);
+  msift_receipts_fetch(x);
   MSIFT_TRY(msift_team_agree(&x->ctx->team, &x->ctx->error));
   MSIFT_TRY(msift_receipts_settle(x, &x->settled));
   now.reported = x->settled.reported;
@@ -368,6 +373,8 @@ static int64_t arrange(const mpisift_indices *x, const struct ahead *a, int64_t 
 
 static mpisift_status ahead(mpisift_indices *x, int64_t first, int64_t steps, int64_t *ids, int64_t *n)
 {
+  const struct msift_setting asked[] = {{"mpisift_indices_ahead: first", (uint64_t)first},
+                                        {"mpisift_indices_ahead: steps", (uint64_t)steps}};
   struct msift_memory *memory = &x->ctx->memory;
   int64_t left = x->now.steps - x->step;
   struct ahead a = {0};
@@ -375,6 +382,7 @@ static mpisift_status ahead(mpisift_indices *x, int64_t first, int64_t steps, in
   MSIFT_TRY(end_vote(x));
   check_ahead(x, first, steps, ids, &x->ctx->error);
   MSIFT_TRY(msift_indices_agree(x));
+  MSIFT_TRY(msift_team_compare(&x->ctx->team, asked, 2, &x->ctx->error));
   a.begin = x->step + (first < left ? first : left);
   a.end = x->now.steps - a.begin < steps ? x->now.steps : a.begin + steps;
   if (gather(x, &a) == MPISIFT_OK) {
@@ -427,8 +435,8 @@ mpisift_status mpisift_indices_destroy(mpisift_indices **indices)
     return ctx->error.status;
   }
   ctx->poisoned = poisoned;
-  if (!poisoned && x->vote.pending)
-    msift_vote_end(&x->vote, &ctx->error);
+  if (!poisoned && x->vote->pending)
+    msift_vote_end(x->vote, &ctx->error);
   msift_indices_free(indices);
   ctx->children--;
   return msift_leave(ctx);

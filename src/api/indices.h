@@ -1,9 +1,10 @@
 /* An index plan from the inside. The files: indices.c creates, destroys and gives batches, index_plan.c plans an epoch,
- * index_spread.c spreads kept samples over the replicas, index_reports.c takes reports to the table. */
+ * index_spread.c spreads kept samples over the replicas, index_reports.c takes reports to the table, index_device.c has
+ * those of a device copied. */
 #ifndef MSIFT_API_INDICES_H
 #define MSIFT_API_INDICES_H
 
-#include "api/loader.h"
+#include "api/index_device.h"
 #include "comm/vote.h"
 #include "core/census.h"
 #include "core/decide.h"
@@ -38,7 +39,7 @@ struct mpisift_indices {
   uint64_t id_hash; /* the sum of hashes of all ids */
 
   /* Global state, equal on all ranks. */
-  double share;          /* that the last plan kept where the policy decided, for class floors; 0: it did nowhere */
+  double share;          /* that the last plan in which the policy decided kept; for class floors. 0: none has */
   int64_t epoch;         /* being trained, or to begin next */
   int64_t serial;        /* of the next batch */
   int64_t steps;         /* training batches given in all epochs */
@@ -57,14 +58,16 @@ struct mpisift_indices {
   struct msift_receipt *receipts; /* of batches from serial `oldest` on */
   struct msift_index_ticket *tickets;
   int64_t oldest, n_receipts, receipt_capacity, ticket_capacity;
+  int64_t n_scored; /* receipts behind all others: of samples that a loader scored, due whatever the lag */
+  struct msift_device_reports on_device; /* of receipts, until their losses are needed */
 
-  struct msift_vote vote;
+  struct msift_vote *vote;
   struct msift_error failure; /* to be told in the next vote or agreement */
 };
 
 /* indices.c: what the public functions do, and loaders with it; ctx->error has the outcome. Create, and plan the next
  * epoch; collective. Agree on errors so far, and on what this rank is to tell: collective. The next batch, k of some
- * rows; give it out; end the epoch, which is collective. Take reports; not collective. */
+ * rows; give it out; end the epoch, which is collective. Take reports, also of memory of a device; not collective. */
 mpisift_status msift_indices_make(mpisift_ctx *ctx, const mpisift_config *config, int64_t n, int64_t block,
                                   mpisift_indices **indices);
 void msift_indices_free(mpisift_indices **indices);
@@ -75,11 +78,16 @@ void msift_indices_give(mpisift_indices *indices, const mpisift_batch *batch);
 mpisift_status msift_indices_end(mpisift_indices *indices);
 mpisift_status msift_indices_report(mpisift_indices *indices, int64_t serial, int64_t first, int64_t n,
                                     const struct msift_reported *reported, int64_t stride);
+mpisift_status msift_indices_report_device(mpisift_indices *indices, const char *call,
+                                           const struct msift_device_report *report, int64_t stride, void *stream);
 
-/* index_reports.c: make room for what the next epoch gives out; note a batch that is given out; take the reports of
- * closed batches to the table, and count them. The last is collective; where it has been done, it does nothing. */
+/* index_reports.c: make room for what the next epoch gives out; note a batch that is given out; take what was scored at
+ * the end of an epoch, which has no ticket; wait for losses reported on a device; take the reports of closed batches,
+ * and what was scored, to the table, and add to their counts. The last is collective. */
 mpisift_status msift_receipts_reserve(mpisift_indices *indices, int64_t rows, int64_t batches);
 void msift_receipts_add(mpisift_indices *indices, const mpisift_batch *batch);
+void msift_receipts_score(mpisift_indices *indices, const mpisift_batch *batch, const struct msift_reported *reported);
+mpisift_status msift_receipts_fetch(mpisift_indices *indices);
 mpisift_status msift_receipts_settle(mpisift_indices *indices, mpisift_index_epoch *counts);
 
 /* index_plan.c: plan the next epoch; collective. On an error nothing has changed. */

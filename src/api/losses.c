@@ -1,7 +1,7 @@
 #include <mpisift/cuda.h>
 
 #include "api/context.h"
-#include "backend/backend.h"
+#include "backend/device.h"
 
 static mpisift_status check_matrix(const char *call, const mpisift_values *values, const char *name, int64_t columns,
                                    struct msift_error *error)

@@ -121,7 +121,7 @@ static void check_groups(mpisift_loader *l, int64_t n)
                       (long long)s->ids[i], (int)s->more.group[i], (long long)l->config.groups);
 }
 
-/* Score a batch of samples that were left out, and report what comes of it. */
+/* Score a batch of samples that were left out. What comes of it is for the next plan. */
 static mpisift_status refresh_batch(mpisift_loader *l)
 {
   mpisift_indices *x = l->indices;
@@ -139,9 +139,8 @@ static mpisift_status refresh_batch(mpisift_loader *l)
   msift_stage_score(l);
   check_groups(l, b.valid);
   MSIFT_TRY(agree(l));
-  msift_indices_give(x, &b);
   reported = (struct msift_reported){s->losses, s->more.confidence, s->more.group};
-  MSIFT_TRY(msift_indices_report(x, b.serial, 0, b.valid, &reported, 1));
+  msift_receipts_score(x, &b, &reported);
   x->scoring++;
   l->run.scored += b.global_n;
   l->run.unread_bytes -= b.global_n * sample_bytes(l);
@@ -169,10 +168,6 @@ static mpisift_status end(mpisift_loader *l)
   MSIFT_TRY(agree(l));
   while (x->scoring < x->now.refresh_steps)
     MSIFT_TRY(refresh_batch(l));
-  if (l->config.epochs == 0 && x->now.accepted == 0)
-    return msift_error_set(&l->ctx->error, MPISIFT_ERR_DATA,
-                           "epoch %lld: no sample was accepted of %lld; an endless run would hang", (long long)x->epoch,
-                           (long long)x->n);
   MSIFT_TRY(add_reports(l));
   status = msift_indices_end(x);
   if (status != MPISIFT_END_OF_EPOCH)
@@ -180,6 +175,19 @@ static mpisift_status end(mpisift_loader *l)
   l->id_hash += x->id_hash;
   l->in_epoch = false;
   return status;
+}
+
+/* An endless run goes from epoch to epoch by itself, and would not come back as long as these accept nothing. */
+static mpisift_status check_progress(mpisift_loader *l)
+{
+  const mpisift_index_epoch *now = &l->indices->now;
+
+  if (now->accepted > 0)
+    return MPISIFT_OK;
+  return msift_error_set(&l->ctx->error, MPISIFT_ERR_DATA,
+                         "epoch %lld accepted none of %lld samples; the next call goes on with the next epoch: give a "
+                         "floor or coverage_epochs if there are more of these",
+                         (long long)now->epoch, (long long)now->candidates);
 }
 
 mpisift_status msift_planned_next(mpisift_loader *l, mpisift_batch *batch)
@@ -196,6 +204,7 @@ mpisift_status msift_planned_next(mpisift_loader *l, mpisift_batch *batch)
     status = end(l);
     if (status != MPISIFT_END_OF_EPOCH || l->config.epochs > 0 || x->over)
       return status;
+    MSIFT_TRY(check_progress(l));
   }
 }
 

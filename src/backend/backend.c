@@ -1,4 +1,4 @@
-#include "backend/backend.h"
+#include "backend/device.h"
 
 #include <config.h>
 

@@ -44,19 +44,6 @@ extern const struct msift_backend msift_backend_pinned;
 /* The backend for a configuration; NULL with an error where it is not to be had. */
 const struct msift_backend *msift_backend_choose(bool pin_memory, struct msift_error *error);
 
-/* The same on a CUDA device: all pointers are the device's, and the work is only enqueued on a cudaStream_t. A row
- * without a valid label has NaN for its scores. */
-struct msift_device {
-  mpisift_status (*losses)(const struct msift_losses *job, const mpisift_scores *scores, void *stream,
-                           struct msift_error *error);
-  mpisift_status (*tokens)(const struct msift_tokens *job, void *stream, struct msift_error *error);
-};
-
-extern const struct msift_device msift_device_cuda;
-
-/* NULL with an error where the library has no kernels for devices. */
-const struct msift_device *msift_device_choose(const char *call, struct msift_error *error);
-
 /* Whether a kind of loss has a softmax, for targets that are labels or rows. */
 static inline bool msift_has_softmax(mpisift_loss_kind kind, bool labels)
 {

@@ -35,6 +35,7 @@ static const struct {
                {"deflate64", 64, true, false}};
 
 enum { N_KINDS = sizeof kinds / sizeof *kinds, N_LAYOUTS = sizeof layouts / sizeof *layouts };
+enum { KEPT_KIND = 1, KEPT_LAYOUT = 2 }; /* of bytes, in chunks */
 
 static int64_t min64(int64_t a, int64_t b)
 {
@@ -202,6 +203,18 @@ static int measure(bench_job *job, const char *path, int kind, int layout)
   return code;
 }
 
+static int measure_kept(bench_job *job, const char *path)
+{
+  const bench_shape shape = shape_of(job, KEPT_KIND, KEPT_LAYOUT);
+  int code = make_file(job, path, &shape);
+
+  if (code == TOOL_OK)
+    code = read_kept(job, path, &shape, min64((int64_t)job->values[BATCH], shape.rows / job->ranks),
+                     (int64_t)job->values[REPEATS]);
+  delete_file(job, path);
+  return code;
+}
+
 /* Open a file and read one row, in milliseconds each. */
 static bool open_once(bench_job *job, const char *path, double *opening, double *first)
 {
@@ -280,6 +293,8 @@ static int run_read(bench_job *job)
   for (int kind = 0; kind < N_KINDS; kind++)
     for (int layout = 0; layout < N_LAYOUTS && code == TOOL_OK; layout++)
       code = measure(job, path, kind, layout);
+  if (code == TOOL_OK)
+    code = measure_kept(job, path);
   if (code == TOOL_OK)
     code = time_opening(job, path);
   if (job->rank == 0)

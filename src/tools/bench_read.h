@@ -51,4 +51,8 @@ void read_plan(read_run *run);
  * sampled H5Dread is to read each epoch once: what its window holds stays there. */
 double read_by(read_run *run, int way);
 
+/* bench_kept.c: what is not read of a file in chunks by a loader that goes by stale losses. Collective; an enum
+ * tool_exit. */
+int read_kept(bench_job *job, const char *path, const bench_shape *shape, int64_t batch, int64_t repeats);
+
 #endif

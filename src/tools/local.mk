@@ -13,6 +13,7 @@ mpisift_SOURCES = \
 	src/tools/bench_history.c \
 	src/tools/bench_losses.c \
 	src/tools/bench_indices.c \
+	src/tools/bench_kept.c \
 	src/tools/bench_plan.c \
 	src/tools/bench_read.c \
 	src/tools/bench_read.h \

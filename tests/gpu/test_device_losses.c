@@ -126,34 +126,16 @@ static void run_host(mpisift_ctx *ctx, const struct call *c)
   CU_ASSERT_EQUAL(mpisift_losses(ctx, &c->loss, c->n, c->columns, c->x, c->y, &scores), MPISIFT_OK);
 }
 
-static void put(mpisift_type type, void *to, int64_t i, double value)
-{
-  float narrow = (float)value;
-  uint32_t bits;
-
-  memcpy(&bits, &narrow, sizeof bits);
-  if (type == MPISIFT_F64)
-    ((double *)to)[i] = value;
-  else if (type == MPISIFT_F32)
-    ((float *)to)[i] = narrow;
-  else if (type == MPISIFT_BF16)
-    ((uint16_t *)to)[i] = (uint16_t)(bits >> 16);
-  else if (fabs(value) < 1e-4)
-    ((uint16_t *)to)[i] = 0;
-  else
-    ((uint16_t *)to)[i] = (uint16_t)((bits >> 16 & 0x8000) | ((bits >> 23 & 255) - 112) << 10 | (bits >> 13 & 1023));
-}
-
 static void draw_call(struct draw *d, const struct call *c, bool signs)
 {
   static const double scales[] = {1, 10, 1e4, 1e-2};
 
   for (int64_t i = 0; i < c->rows; i++)
     for (int64_t k = 0; k < c->columns; k++) {
-      put(c->x.type, logits, i * c->x.stride + k, scales[i % 4] * draw_normal(d));
+      exact_put(c->x.type, logits, i * c->x.stride + k, scales[i % 4] * draw_normal(d));
       if (!c->labels)
-        put(c->y.type, targets, i * c->y.stride + k,
-            signs ? (draw_below(d, 2) == 0 ? -1 : 1) : (draw_below(d, 3) == 0 ? 0 : draw_unit(d)));
+        exact_put(c->y.type, targets, i * c->y.stride + k,
+                  signs ? (draw_below(d, 2) == 0 ? -1 : 1) : (draw_below(d, 3) == 0 ? 0 : draw_unit(d)));
     }
   for (int64_t i = 0; i < c->rows; i++)
     labels[i] = (int32_t)draw_below(d, c->columns);
@@ -163,23 +145,13 @@ static void draw_call(struct draw *d, const struct call *c, bool signs)
 static long double check_row(const struct call *c, int64_t i)
 {
   struct exact_row r = {&c->loss, c->columns, c->labels ? labels[i] : -1, x, y};
-  long double computed = c->x.type == MPISIFT_F64 || !c->more ? 0.51L : 2, off, worst;
-  struct exact_scores e;
+  const struct exact_found of_row = {found[0][i], found[1][i], found[2][i], found[3][i], found[4][i], found[5][i]};
 
   for (int64_t k = 0; k < c->columns; k++) {
     x[k] = exact_value(c->x.type, logits, i * c->x.stride + k);
     y[k] = c->labels ? 0 : exact_value(c->y.type, targets, i * c->y.stride + k);
   }
-  e = exact_scores(&r);
-  worst = fabsl(found[0][i] - e.loss) / (computed * ULP * e.loss_scale + 1e-44L);
-  if (!c->more)
-    return worst;
-  off = fmaxl(fabsl(found[1][i] - e.bound), fabsl(found[2][i] - e.confidence));
-  off = fmaxl(off, fabsl(found[3][i] - e.entropy));
-  worst = fmaxl(worst, off / (2 * ULP * e.other_scale));
-  return found[5][i] == (e.margin > 0) && (c->columns == 1 || fabsl(found[4][i] - e.margin) <= ULP * fabsl(e.margin))
-             ? worst
-             : INFINITY;
+  return exact_error(&r, &of_row, c->x.type == MPISIFT_F64, c->more, 1);
 }
 
 static void check_call(mpisift_ctx *ctx, struct draw *d, mpisift_loss loss, bool with_labels, int64_t columns, int t)

@@ -20,6 +20,7 @@ struct index_world {
   int ranks;        /* replicas */
   int missing, bad; /* one in so many reports never comes, or is bad; 0: none */
   bool confident;   /* confidences are reported */
+  bool insane;      /* some of them are NaN or below 0 */
 };
 
 static inline struct index_world index_world_make(const char *name, const char *policy)
@@ -54,9 +55,13 @@ static inline bool index_comes(const struct index_world *w, int64_t id, int64_t 
   return w->missing == 0 || index_hash(id, epoch, 3) % (uint64_t)w->missing != 0;
 }
 
-static inline float index_confidence(int64_t id, int64_t epoch)
+static inline float index_confidence(const struct index_world *w, int64_t id, int64_t epoch)
 {
-  return (float)(index_hash(id, epoch, 4) % 1000) / 1000;
+  uint64_t hash = index_hash(id, epoch, 4);
+
+  if (w->insane && hash % 7 == 0)
+    return id % 2 == 0 ? NAN : -1;
+  return (float)(hash % 1000) / 1000;
 }
 
 /* A sample in a sequence, as the oracle expects it. */
@@ -79,8 +84,8 @@ struct index_oracle {
   /* the table */
   double smoothed[INDEX_MOST];
   float loss[INDEX_MOST], confidence[INDEX_MOST];
-  double share; /* that the last plan kept of what it judged; 0: nothing was */
-  /* batches given out and not yet in the table, one sample after the other */
+  double share; /* that the last plan kept in which anything was judged; 0: there was none */
+  /* batches given out and not yet in the table, one sample after the other; what a loader scored is in none */
   int64_t id[4 * INDEX_MOST], trained[4 * INDEX_MOST], serial_of[4 * INDEX_MOST], n_open;
   int64_t epoch, serial, steps;
   struct index_sequence carried, train, refresh; /* train: of this epoch, carried ones first */
@@ -100,7 +105,9 @@ static inline void oracle_update(struct index_oracle *o, int64_t id, int64_t epo
   const mpisift_config *c = &o->w->config;
   double loss = (double)index_loss(o->w, id, epoch), before = isnan(o->smoothed[id]) ? loss : o->smoothed[id];
 
-  o->confidence[id] = o->w->confident ? index_confidence(id, epoch) : NAN;
+  o->confidence[id] = o->w->confident ? index_confidence(o->w, id, epoch) : NAN;
+  if (o->w->confident && !(o->confidence[id] > 0))
+    o->confidence[id] = 0;
   if (!(loss >= 0)) {
     o->smoothed[id] = o->loss[id] = NAN;
     o->now.bad++;
@@ -152,6 +159,25 @@ static inline double part_below(double low, double high, double line)
   return fmin(1, fmax(0, (line - low) / (high - low)));
 }
 
+/* Beta or keep, where the epoch begins. */
+static inline double oracle_strength(const struct index_oracle *o, double value)
+{
+  const mpisift_config *c = &o->w->config;
+  const mpisift_schedule *s = &c->schedule;
+  double z, u = c->step_budget > 0 ? (double)o->steps / (double)c->step_budget : (double)o->epoch / (double)c->epochs;
+
+  for (int i = 0; i < s->n; i++) {
+    if (u < s->at[i])
+      return value;
+    value = s->value[i];
+    if (s->shape == MPISIFT_STEPS || i + 1 == s->n || u >= s->at[i + 1])
+      continue;
+    z = (u - s->at[i]) / (s->at[i + 1] - s->at[i]);
+    return value + (s->value[i + 1] - value) * (s->shape == MPISIFT_LINEAR ? z : (1 - cos(z * acos(-1))) / 2);
+  }
+  return value;
+}
+
 /* f k N / N_g, with N known losses, N_g of the class. */
 static inline double oracle_class_floor(const struct index_oracle *o, int64_t id)
 {
@@ -170,7 +196,7 @@ static inline double oracle_class_floor(const struct index_oracle *o, int64_t id
 static inline double oracle_probability(const struct index_oracle *o, int64_t id)
 {
   const mpisift_config *c = &o->w->config;
-  double low, high, p, e = c->beta + 1;
+  double low, high, p, e = oracle_strength(o, c->beta) + 1, keep = oracle_strength(o, c->keep);
   bool below;
 
   if (strcmp(c->policy, "all") == 0)
@@ -180,18 +206,18 @@ static inline double oracle_probability(const struct index_oracle *o, int64_t id
                                     0)
     return 1;
   if (strcmp(c->policy, "random") == 0)
-    return fmax(c->keep, c->floor);
+    return fmax(keep, c->floor);
   oracle_place(o, o->loss[id], &low, &high, &below);
   if (c->outlier_share > 0 && low >= 1 - c->outlier_share)
     return -1;
   if (strcmp(c->policy, "stale_relative") == 0)
     p = (pow(high, e) - pow(low, e)) / (e * (high - low));
   else if (strcmp(c->policy, "hide") == 0)
-    p = o->confidence[id] < c->move_back ? 1 : 1 - part_below(low, high, 1 - c->keep);
+    p = o->confidence[id] < c->move_back ? 1 : 1 - part_below(low, high, 1 - keep);
   else if (c->prune_quantile > 0)
-    p = 1 - (1 - c->keep) * part_below(low, high, c->prune_quantile);
+    p = 1 - (1 - keep) * part_below(low, high, c->prune_quantile);
   else
-    p = below ? c->keep : 1;
+    p = below ? keep : 1;
   return fmin(1, fmax(fmax(p, c->floor), oracle_class_floor(o, id)));
 }
 
@@ -201,7 +227,7 @@ static inline bool oracle_sifts(const struct index_oracle *o, int64_t position)
   int64_t delay = c->sift_delay - (c->repeat_delay_per_epoch ? 0 : o->steps);
   double at = ((double)o->epoch + (double)position / (double)o->w->n) / (double)c->epochs;
 
-  if (position + o->carried.n < delay * c->global_batch_size)
+  if (position + o->carried.n < delay * c->global_batch_size || (o->epoch + 1) % c->sift_every != 0)
     return false;
   return c->full_data_tail == 0 || at < 1 - c->full_data_tail - 1e-12;
 }
@@ -259,7 +285,7 @@ static inline void oracle_choose(struct index_oracle *o)
       o->refresh.at[o->refresh.n++] = s;
   }
   o->now.share = sifted > 0 ? sum / (double)sifted : 1;
-  o->share = judged ? o->now.share : 0;
+  o->share = judged ? o->now.share : o->share;
   for (int64_t i = o->carried.n; i < o->train.n; i++)
     o->train.at[i].weight = oracle_weight(o, &o->train.at[i], o->now.share);
 }
@@ -322,6 +348,16 @@ static inline void oracle_give(struct index_oracle *o, const struct index_sequen
   o->serial++;
 }
 
+/* A sequence has been scored by a loader, for the next plan whatever the lag. */
+static inline void oracle_score(struct index_oracle *o, const struct index_sequence *s)
+{
+  for (int64_t i = 0; i < s->n; i++) {
+    o->id[o->n_open] = s->at[i].id;
+    o->trained[o->n_open] = o->epoch;
+    o->serial_of[o->n_open++] = INT64_MIN;
+  }
+}
+
 static inline mpisift_ctx *open_indexing(void)
 {
   mpisift_team team = {MPI_COMM_WORLD, MPI_COMM_NULL, 0};
@@ -334,6 +370,8 @@ static inline mpisift_ctx *open_indexing(void)
 /* A run of a plan beside the oracle. */
 struct index_run {
   struct index_world w;
+  mpisift_status (*report)(struct index_run *r, int64_t serial, int64_t first, int64_t n, const mpisift_scores *scores,
+                           int64_t stride); /* in place of that of host memory; NULL: none */
   struct index_oracle *o;
   mpisift_ctx *ctx;
   mpisift_indices *x;
@@ -348,6 +386,8 @@ static inline mpisift_status report_rows(struct index_run *r, int64_t serial, in
 {
   const mpisift_scores scores = {.loss = losses, .confidence = confidences, .group = groups};
 
+  if (r->report != NULL)
+    return r->report(r, serial, first, n, &scores, 2);
   if (!r->w.confident)
     return mpisift_indices_report(r->x, serial, first, n, losses, 2);
   return mpisift_indices_report_scores(r->x, serial, first, n, &scores, 2);
@@ -361,7 +401,7 @@ static inline void report_batch(struct index_run *r, const struct index_given *b
 
   for (int64_t i = 0; i < b->valid; i++) {
     losses[2 * i] = index_loss(&r->w, b->ids[i], b->epoch);
-    confidences[2 * i] = index_confidence(b->ids[i], b->epoch);
+    confidences[2 * i] = index_confidence(&r->w, b->ids[i], b->epoch);
     groups[2 * i] = (int32_t)(b->ids[i] % INDEX_GROUPS);
     losses[2 * i + 1] = confidences[2 * i + 1] = 1e9F;
     groups[2 * i + 1] = -7;

@@ -1,5 +1,5 @@
 /* What index plans refuse, and that failures of one rank reach all, lose nothing, and hang nobody. */
-#include "api/context.h"
+#include "api/indices.h"
 #include "indexing.h"
 
 static int same_text(const char *text)
@@ -33,16 +33,24 @@ static bool last_rank(void)
   return test_rank == test_size - 1;
 }
 
+/* Batches of this epoch from one to another. */
+static void take_batches(struct index_run *r, int64_t first, int64_t end)
+{
+  mpisift_batch b;
+
+  for (int64_t k = first; k < end; k++) {
+    CU_ASSERT_EQUAL_FATAL(mpisift_indices_next(r->x, &b), MPISIFT_OK);
+    index_take(r, &r->o->train, k, false, &b);
+    r->o->steps++;
+  }
+}
+
 /* The rest of a run, from the middle of its first epoch or the beginning of one, as if nothing had failed. */
 static void finish(struct index_run *r, int64_t first)
 {
   mpisift_batch b;
 
-  for (int64_t k = first; k < r->o->now.steps; k++) {
-    CU_ASSERT_EQUAL_FATAL(mpisift_indices_next(r->x, &b), MPISIFT_OK);
-    index_take(r, &r->o->train, k, false, &b);
-    r->o->steps++;
-  }
+  take_batches(r, first, r->o->now.steps);
   CU_ASSERT_EQUAL(mpisift_indices_next(r->x, &b), MPISIFT_END_OF_EPOCH);
   for (r->o->epoch++; r->o->epoch < r->w.config.epochs;) {
     index_begin(r);
@@ -53,14 +61,8 @@ static void finish(struct index_run *r, int64_t first)
 
 static void first_batches(struct index_run *r, int64_t n)
 {
-  mpisift_batch b;
-
   index_begin(r);
-  for (int64_t k = 0; k < n; k++) {
-    CU_ASSERT_EQUAL_FATAL(mpisift_indices_next(r->x, &b), MPISIFT_OK);
-    index_take(r, &r->o->train, k, false, &b);
-    r->o->steps++;
-  }
+  take_batches(r, 0, n);
 }
 
 struct bad_config {
@@ -75,10 +77,6 @@ static void scored(mpisift_config *c)
 static void no_policy(mpisift_config *c)
 {
   c->policy = "stale";
-}
-static void every(mpisift_config *c)
-{
-  c->sift_every = 2;
 }
 static void classes(mpisift_config *c)
 {
@@ -133,7 +131,6 @@ static void bad_configurations(void)
 {
   static const struct bad_config cases[] = {{"config.policy: relative scores candidates", scored},
                                             {"config.policy: no policy", no_policy},
-                                            {"config.sift_every", every},
                                             {"config.class_floor needs", classes},
                                             {"config.loss_difference", difference},
                                             {"config.loss_smoothing", smoothing},
@@ -245,6 +242,12 @@ static void bad_calls(void)
   check_error(r.ctx, mpisift_indices_ahead(r.x, 0, 1, last_rank() ? NULL : id, NULL), MPISIFT_ERR_ARG, "ids is NULL");
   check_error(r.ctx, mpisift_indices_ahead(r.x, last_rank() ? -1 : 0, 1, id, NULL), MPISIFT_ERR_ARG, "first is -1");
   check_error(r.ctx, mpisift_indices_ahead(r.x, 0, INT64_MAX, id, NULL), MPISIFT_ERR_ARG, "ask for at most");
+  if (test_size > 1) {
+    check_error(r.ctx, mpisift_indices_ahead(r.x, last_rank(), 1, id, NULL), MPISIFT_ERR_ARG,
+                "mpisift_indices_ahead: first differs between ranks");
+    check_error(r.ctx, mpisift_indices_ahead(r.x, 0, 1 + last_rank(), id, NULL), MPISIFT_ERR_ARG,
+                "mpisift_indices_ahead: steps differs between ranks");
+  }
   check_local(r.ctx, mpisift_close(&r.ctx), MPISIFT_ERR_STATE, "alive");
   finish(&r, 2);
 }
@@ -304,11 +307,7 @@ static void failures_between_epochs(void)
   if (last_rank())
     mpisift_indices_fail(r.x, "a");
   check_error(r.ctx, mpisift_indices_ahead(r.x, 0, 1, ids, NULL), MPISIFT_ERR_USER, "a");
-  for (int64_t k = 0; k < r.o->now.steps; k++) {
-    CU_ASSERT_EQUAL_FATAL(mpisift_indices_next(r.x, &b), MPISIFT_OK);
-    index_take(&r, &r.o->train, k, false, &b);
-    r.o->steps++;
-  }
+  take_batches(&r, 0, r.o->now.steps);
   if (last_rank())
     mpisift_indices_fail(r.x, "b");
   check_error(r.ctx, mpisift_indices_next(r.x, &b), MPISIFT_ERR_USER, "b");
@@ -371,6 +370,64 @@ static void no_batch(void)
   CU_ASSERT_EQUAL(b.serial, 2);
   CU_ASSERT_EQUAL(b.ids[0], r.o->train.at[48 + b.slots[0]].id);
   index_close(&r); /* in the middle of an epoch, with a vote under way */
+}
+
+/* In a context whose MPI has failed, a vote may be under way: what MPI writes to stays. */
+static void destroyed_while_voting(void)
+{
+  struct index_world w = index_world_make("destroyed while voting", "all");
+  mpisift_ctx *ctx = open_indexing();
+  mpisift_indices *x = NULL;
+  struct msift_vote *vote;
+  mpisift_batch b;
+
+  CU_ASSERT_EQUAL_FATAL(mpisift_indices_create(ctx, &w.config, w.n, w.block, &x), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_indices_begin_epoch(x, w.n, NULL), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_indices_next(x, &b), MPISIFT_OK);
+  vote = x->vote;
+  ctx->poisoned = true;
+  CU_ASSERT_EQUAL(mpisift_indices_destroy(&x), MPISIFT_OK);
+  CU_ASSERT_PTR_NULL(x);
+  CU_ASSERT_EQUAL_FATAL(ctx->memory.blocks, 2); /* the team's, and the vote's */
+  CU_ASSERT_EQUAL(MPI_Wait(&vote->request, MPI_STATUS_IGNORE), MPI_SUCCESS);
+  CU_ASSERT_EQUAL(vote->failed, 0);
+  msift_free(&ctx->memory, &vote);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
+/* Reports that a plan took which then failed count with what the repeated call takes. */
+static void counts_of_a_repeated_plan(void)
+{
+  mpisift_status status = MPISIFT_ERR_MEMORY;
+
+  for (int64_t k = 1; status != MPISIFT_OK; k++) {
+    struct index_world w = index_world_make("counts of a repeated plan", "hide");
+    static struct index_run r;
+    mpisift_batch b;
+
+    w.config.refresh_every = 1;
+    w.config.report_lag = 0;
+    w.missing = 9;
+    index_open(&r, &w);
+    index_begin(&r);
+    index_batches(&r);
+    index_begin(&r);
+    take_batches(&r, 0, r.o->now.steps);
+    CU_ASSERT_EQUAL(mpisift_indices_next(r.x, &b), MPISIFT_END_OF_EPOCH);
+    report_due(&r);
+    r.ctx->memory.fail_after = k % test_size == test_rank ? k : 0;
+    status = mpisift_indices_begin_epoch(r.x, w.n, NULL);
+    r.ctx->memory.fail_after = 0;
+    for (int64_t j = 0; j < r.o->now.refresh_steps && status != MPISIFT_OK; j++) {
+      CU_ASSERT_EQUAL_FATAL(mpisift_indices_refresh(r.x, &b), MPISIFT_OK);
+      index_take(&r, &r.o->refresh, j, true, &b);
+    }
+    r.o->epoch++;
+    if (status != MPISIFT_OK)
+      index_begin(&r);
+    index_close(&r);
+    CU_ASSERT(k < 100);
+  }
 }
 
 /* Every allocation of a call fails in turn, the ranks taking turns. */
@@ -471,5 +528,6 @@ TEST_MAIN("index faults", {"bad configurations", bad_configurations}, {"bad crea
           {"bad reports", bad_reports}, {"bad calls", bad_calls}, {"many bad losses", many_bad_losses},
           {"failures", failures}, {"failures between epochs", failures_between_epochs},
           {"failures before errors", failures_before_errors}, {"endless epochs", endless_epochs},
-          {"no batch", no_batch}, {"allocations", allocations}, {"allocations elsewhere", allocations_elsewhere},
-          {"replicas", replicas})
+          {"no batch", no_batch}, {"destroyed while voting", destroyed_while_voting},
+          {"counts of a repeated plan", counts_of_a_repeated_plan}, {"allocations", allocations},
+          {"allocations elsewhere", allocations_elsewhere}, {"replicas", replicas})

@@ -30,6 +30,7 @@ static void policies(void)
     w.config.keep = 0.7;
     w.config.report_lag = 3;
     w.confident = true;
+    w.insane = p % 2 == 0;
     w.missing = 11;
     w.bad = 13;
     w.config.end_of_epoch = MPISIFT_FLUSH;
@@ -77,36 +78,71 @@ static void modifiers(void)
   run_world(&w);
 }
 
+/* Of beta or keep, with each policy that has one; by the epochs, and by the budget. */
+static void schedules(void)
+{
+  static const char *const names[] = {"stale_relative", "soft_prune", "hide", "random"};
+  static const mpisift_shape shapes[] = {MPISIFT_LINEAR, MPISIFT_STEPS, MPISIFT_COSINE, MPISIFT_LINEAR};
+
+  for (int p = 0; p < 4; p++) {
+    struct index_world w = index_world_make(names[p], names[p]);
+
+    w.config.beta = 4;
+    w.config.keep = 0.9;
+    w.config.schedule = (mpisift_schedule){.shape = shapes[p], .n = 2, .at = {0.3, 0.9}, .value = {0.8, 0.25}};
+    w.confident = true;
+    run_world(&w);
+    w.config.epochs = 40;
+    w.config.step_budget = 60;
+    run_world(&w);
+  }
+}
+
+/* The epochs between are trained in full, and class floors go by the share of the last that was sifted. */
+static void every_third_epoch(void)
+{
+  struct index_world w = index_world_make("every third epoch", "stale_relative");
+
+  w.config.epochs = 7;
+  w.config.sift_every = 3;
+  w.config.floor = 0.1;
+  w.config.weights = MPISIFT_WEIGHTS_NORMALIZED;
+  run_world(&w);
+  w.name = "every second, with class floor and refreshing";
+  w.config.sift_every = 2;
+  w.config.class_floor = 0.19;
+  w.config.groups = INDEX_GROUPS;
+  w.config.refresh_every = 1;
+  w.confident = true;
+  run_world(&w);
+  w.name = "every second, hidden";
+  w.config = index_world_make("", "hide").config;
+  w.config.sift_every = 2;
+  w.config.full_data_tail = 0.1;
+  run_world(&w);
+}
+
+static void run_shape(const char *name, int64_t n, int64_t batch, int64_t lag, mpisift_end end, double beta)
+{
+  struct index_world w = index_world_make(name, "stale_relative");
+
+  w.n = n;
+  w.block = 1;
+  w.config.global_batch_size = batch;
+  w.config.report_lag = lag;
+  w.config.end_of_epoch = end;
+  w.config.beta = beta;
+  w.config.shuffle = lag > 0;
+  run_world(&w);
+}
+
 static void shapes(void)
 {
-  struct index_world w = index_world_make("tiny batches", "stale_relative");
-
-  w.config.global_batch_size = 8;
-  w.n = 97;
-  w.block = 1;
-  run_world(&w);
-  w.name = "in order, no lag";
-  w.config.shuffle = false;
-  w.config.report_lag = 0;
-  run_world(&w);
-  w.name = "large batches, long lag";
-  w.config.shuffle = true;
-  w.config.global_batch_size = 61;
-  w.config.report_lag = 40;
-  w.config.beta = 1;
-  run_world(&w);
-  w.name = "few samples";
-  w.n = 5;
-  w.config.global_batch_size = 9;
-  w.config.end_of_epoch = MPISIFT_FLUSH;
-  w.config.report_lag = 0;
-  run_world(&w);
-  w.name = "nothing fills a batch";
-  w.n = 61;
-  w.config.global_batch_size = 60;
-  w.config.end_of_epoch = MPISIFT_CARRY;
-  w.config.beta = 6;
-  run_world(&w);
+  run_shape("tiny batches", 97, 8, 1, MPISIFT_CARRY, 1);
+  run_shape("in order, no lag", 97, 8, 0, MPISIFT_CARRY, 1);
+  run_shape("large batches, long lag", 97, 61, 40, MPISIFT_CARRY, 1);
+  run_shape("few samples", 5, 9, 0, MPISIFT_FLUSH, 1);
+  run_shape("nothing fills a batch", 61, 60, 2, MPISIFT_CARRY, 6);
 }
 
 /* Losses then are not of few values; where most ids are refreshed or few is no matter. */
@@ -152,7 +188,7 @@ static void budgets(void)
 }
 
 /* The sum of steps is what was said when the last epoch began, and each epoch's forecast is not far off. */
-static void forecasts(void)
+static void check_forecasts(int64_t sift_every)
 {
   struct index_world w = index_world_make("forecast", "stale_relative");
   int64_t said[5], steps = 0;
@@ -160,6 +196,7 @@ static void forecasts(void)
   mpisift_index_epoch epoch;
 
   w.config.global_batch_size = 12;
+  w.config.sift_every = sift_every;
   index_open(&r, &w);
   for (int e = 0; e < 5; e++) {
     index_begin(&r);
@@ -187,6 +224,12 @@ static void forecasts(void)
     r.o->epoch++;
   }
   index_close(&r);
+}
+
+static void forecasts(void)
+{
+  check_forecasts(1);
+  check_forecasts(2);
 }
 
 /* Ids ahead are those that the batches then have, on each rank. */
@@ -339,7 +382,8 @@ static void seeds_agree(void)
   index_close(&r);
 }
 
-TEST_MAIN("indices", {"policies", policies}, {"modifiers", modifiers}, {"shapes", shapes}, {"smoothing", smoothing},
+TEST_MAIN("indices", {"policies", policies}, {"modifiers", modifiers}, {"schedules", schedules},
+          {"every third epoch", every_third_epoch}, {"shapes", shapes}, {"smoothing", smoothing},
           {"refreshing", refreshing}, {"budgets", budgets}, {"forecasts", forecasts}, {"ids ahead", ids_ahead},
           {"coverage counts", coverage_counts}, {"weights beside outliers", weights_beside_outliers},
           {"tail of a budget", tail_of_a_budget}, {"seeds agree", seeds_agree})

@@ -15,6 +15,8 @@ struct planned {
   int64_t reads, fail_at;       /* calls of callbacks; that which fails; 0: none */
   int64_t scored_calls, served; /* of the score callback; samples read */
   bool misclassifies;           /* the last rank gives a class that does not exist */
+  bool late;                    /* a batch is reported when the next one has come */
+  struct index_given last;
 };
 
 static int fails(struct planned *p)
@@ -60,7 +62,7 @@ static int score(void *user, const mpisift_batch *b, const mpisift_scores *score
   for (int64_t i = 0; i < b->valid; i++) {
     scores->loss[i] = index_loss(&p->r.w, b->ids[i], b->epoch);
     if (scores->confidence != NULL)
-      scores->confidence[i] = index_confidence(b->ids[i], b->epoch);
+      scores->confidence[i] = index_confidence(&p->r.w, b->ids[i], b->epoch);
     if (scores->group != NULL)
       scores->group[i] = p->misclassifies && test_rank == test_size - 1 ? 99 : (int32_t)(b->ids[i] % 4);
   }
@@ -101,11 +103,24 @@ static void planned_close(struct planned *p)
   free(p->r.o);
 }
 
-/* A batch as the oracle has it; its losses are reported at once. */
+static void report(const struct planned *p, const struct index_given *b)
+{
+  float losses[64], confidences[64];
+  const mpisift_scores scores = {.loss = losses, .confidence = confidences};
+
+  for (int64_t i = 0; i < b->valid; i++) {
+    losses[i] = index_loss(&p->r.w, b->ids[i], b->epoch);
+    confidences[i] = index_confidence(&p->r.w, b->ids[i], b->epoch);
+  }
+  CU_ASSERT_EQUAL(mpisift_loader_report_scores(p->l, b->serial, 0, b->valid, &scores), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_loader_report_scores(p->l, b->serial, 0, b->valid, &scores),
+                  b->valid > 0 ? MPISIFT_ERR_ARG : MPISIFT_OK);
+}
+
+/* A batch as the oracle has it; its losses are reported, or those of the one before. */
 static void take(struct planned *p, int64_t k, const mpisift_batch *b)
 {
-  float losses[256], confidences[256];
-  const mpisift_scores scores = {.loss = losses, .confidence = confidences};
+  struct index_given given = {.serial = b->serial, .epoch = b->epoch, .valid = b->valid};
   mpisift_index_epoch epoch;
 
   CU_ASSERT_EQUAL(mpisift_loader_epoch(p->l, &epoch), MPISIFT_OK);
@@ -115,13 +130,9 @@ static void take(struct planned *p, int64_t k, const mpisift_batch *b)
   CU_ASSERT_EQUAL(wrong_fields(b, b->n), 0);
   oracle_give(p->r.o, &p->r.o->train, k);
   p->r.o->steps++;
-  for (int64_t i = 0; i < b->valid; i++) {
-    losses[i] = index_loss(&p->r.w, b->ids[i], b->epoch);
-    confidences[i] = index_confidence(b->ids[i], b->epoch);
-  }
-  CU_ASSERT_EQUAL(mpisift_loader_report_scores(p->l, b->serial, 0, b->valid, &scores), MPISIFT_OK);
-  CU_ASSERT_EQUAL(mpisift_loader_report_scores(p->l, b->serial, 0, b->valid, &scores),
-                  b->valid > 0 ? MPISIFT_ERR_ARG : MPISIFT_OK);
+  memcpy(given.ids, b->ids, (size_t)b->valid * sizeof *b->ids);
+  report(p, p->late ? &p->last : &given);
+  p->last = given;
 }
 
 static void check_stats(struct planned *p)
@@ -163,8 +174,7 @@ static int64_t planned_epoch(struct planned *p, int64_t failures, mpisift_status
   }
   CU_ASSERT_EQUAL(status, MPISIFT_END_OF_EPOCH);
   CU_ASSERT_EQUAL(k, p->r.o->now.steps);
-  for (int64_t j = 0; j < p->r.o->now.refresh_steps; j++)
-    oracle_give(p->r.o, &p->r.o->refresh, j);
+  oracle_score(p->r.o, &p->r.o->refresh);
   check_stats(p);
   p->r.o->epoch++;
   return failed;
@@ -212,8 +222,26 @@ static void policies(void)
     w.config.pad_last_batch = i == 1;
     w.config.pipeline_depth = 1;
     w.bad = 17;
+    w.insane = true;
     run_planned(&w);
   }
+}
+
+/* What is scored at the end of an epoch has no part in the lag: the last batches may be reported behind it, and all of
+ * it counts. */
+static void late_reports(void)
+{
+  struct index_world w = planned_world("hide");
+  static struct planned p;
+
+  w.config.refresh_every = 1;
+  w.config.refresh_share = 1;
+  open_plainly(&p, &w);
+  p.late = true;
+  for (int64_t e = 0; e < w.config.epochs; e++)
+    planned_epoch(&p, 0, MPISIFT_OK);
+  CU_ASSERT(mpisift_loader_stats(p.l, MPISIFT_RUN).scored > 24);
+  planned_close(&p);
 }
 
 /* Each call of a callback fails once, on one rank; all ranks are told, and the call can be repeated. */
@@ -321,12 +349,45 @@ static void budget_of_an_endless_run(void)
   w.config.step_budget = 50;
   open_plainly(&p, &w);
   while ((status = mpisift_loader_next(p.l, &b)) == MPISIFT_OK) {
-    CU_ASSERT_EQUAL(b.serial >= k, true);
+    CU_ASSERT_EQUAL(b.serial, k);
     k++;
     CU_ASSERT_DOUBLE_EQUAL(mpisift_loader_fraction(p.l), (double)k / 50, 1e-12);
   }
   CU_ASSERT_EQUAL(status, MPISIFT_END_OF_EPOCH);
   CU_ASSERT_EQUAL(k, 50);
+  planned_close(&p);
+}
+
+/* An endless run whose epochs mostly accept nothing: each such epoch is told once, and the run goes on. */
+static void empty_epochs_of_an_endless_run(void)
+{
+  struct index_world w = planned_world("stale_relative");
+  static struct planned p;
+  int64_t last = -1, told = 0, given = 0;
+  mpisift_index_epoch epoch;
+  mpisift_batch b;
+
+  w.n = 30;
+  w.config.global_batch_size = 8;
+  w.config.epochs = w.config.refresh_every = 0;
+  w.config.beta = 60;
+  open_plainly(&p, &w);
+  for (int call = 0; call < 200; call++) {
+    mpisift_status status = mpisift_loader_next(p.l, &b);
+    float losses[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+
+    CU_ASSERT_EQUAL(mpisift_loader_epoch(p.l, &epoch), MPISIFT_OK);
+    CU_ASSERT(status == MPISIFT_OK || (status == MPISIFT_ERR_DATA && epoch.accepted == 0 && epoch.epoch > last));
+    last = status == MPISIFT_OK ? last : epoch.epoch;
+    told += status == MPISIFT_ERR_DATA;
+    given += status == MPISIFT_OK;
+    if (status == MPISIFT_OK) {
+      CU_ASSERT_EQUAL(mpisift_loader_report(p.l, b.serial, 0, b.n, losses), MPISIFT_OK);
+    } else {
+      CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(p.r.ctx), "accepted none of 30 samples; the next call goes on"));
+    }
+  }
+  CU_ASSERT(told > 50 && given > 5);
   planned_close(&p);
 }
 
@@ -382,5 +443,6 @@ static void replicas(void)
 }
 
 TEST_MAIN("planned", {"policies", policies}, {"callbacks fail", callbacks_fail}, {"allocations fail", allocations_fail},
+          {"late reports", late_reports}, {"empty epochs of an endless run", empty_epochs_of_an_endless_run},
           {"ranks fail", ranks_fail}, {"refused", refused}, {"budget of an endless run", budget_of_an_endless_run},
           {"classes out of range", classes_out_of_range}, {"replicas", replicas})

@@ -129,6 +129,8 @@ for n in 1 2 3; do
     holds "$file: compression" '$1 > 0 && $2 > 0 && $3 > 0.05 && $3 < 1' ${file}_deflate64_over_uncompress \
       ${file}_deflate64_uncompress_mb_s ${file}_deflate64_stored_share
   done
+  holds "what is not read" '$1 > 0.2 && $1 < 0.4 && $2 > 0 && $3 > 0 && $3 < 0.8 && $4 >= 0 && $4 < 0.8 && $5 > 0' kept_share \
+    kept_unread_mb kept_unread_chunks kept_bytes_over_full kept_time_over_full
   holds "opening" '$1 > 0 && $2 > $1' open_300_chunks_ms open_300_chunks_row_ms
   same "its files are gone" "" "$(ls folder)"
 done

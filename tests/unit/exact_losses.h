@@ -2,6 +2,7 @@
 #ifndef MPISIFT_EXACT_LOSSES_H
 #define MPISIFT_EXACT_LOSSES_H
 
+#include <float.h>
 #include <math.h>
 #include <mpisift/mpisift.h>
 #include <stdbool.h>
@@ -42,6 +43,29 @@ static inline long double exact_value(mpisift_type type, const void *values, int
   }
   memcpy(&wide, at, sizeof wide);
   return wide;
+}
+
+/* The nearest below in the size of a type; types of 16 bits get their bits cut off. */
+static inline void exact_put(mpisift_type type, void *to, int64_t i, double value)
+{
+  float narrow = (float)value;
+  uint32_t bits;
+  uint16_t half;
+  int exponent;
+
+  memcpy(&bits, &narrow, sizeof bits);
+  exponent = (int)(bits >> 23 & 255) - 112;
+  if (type == MPISIFT_F64) {
+    ((double *)to)[i] = value;
+  } else if (type == MPISIFT_F32) {
+    ((float *)to)[i] = narrow;
+  } else if (type == MPISIFT_BF16) {
+    ((uint16_t *)to)[i] = (uint16_t)(bits >> 16);
+  } else {
+    half = (uint16_t)(exponent <= 0 ? 0U : exponent > 30 ? 0x7bffU : (uint32_t)exponent << 10 | (bits >> 13 & 1023));
+    half = isinf(value) ? 0x7c00 : isnan(value) ? 0x7e00 : half;
+    ((uint16_t *)to)[i] = half | (uint16_t)(bits >> 16 & 0x8000);
+  }
 }
 
 static inline long double exact_weight(const float *weights, int64_t c)
@@ -179,6 +203,31 @@ static inline struct exact_scores exact_scores(const struct exact_row *r)
   s.margin = r->x[label] - m.top;
   s.other_scale = 1 + m.spread * (1 + m.spread) + s.entropy;
   return s;
+}
+
+/* What was computed of a row. */
+struct exact_found {
+  float loss, bound, confidence, entropy, margin, correct;
+};
+
+/* Its largest error, by what is allowed: 2 units in the last place of what the scores are measured by, but 0.51 of a
+ * loss that is computed in float64 or is a mean over columns, and so many of the margin. Of losses with a softmax there
+ * is more than the loss. */
+static inline long double exact_error(const struct exact_row *r, const struct exact_found *f, bool wide, bool more,
+                                      long double of_margin)
+{
+  const long double ulp = (long double)FLT_EPSILON;
+  struct exact_scores e = exact_scores(r);
+  long double worst = fabsl(f->loss - e.loss) / ((wide || !more ? 0.51L : 2) * ulp * e.loss_scale + 1e-44L), off;
+
+  if (!more)
+    return worst;
+  off = fmaxl(fabsl(f->bound - e.bound), fabsl(f->confidence - e.confidence));
+  off = fmaxl(off, fabsl(f->entropy - e.entropy));
+  worst = fmaxl(worst, off / (2 * ulp * e.other_scale));
+  if (r->columns > 1)
+    worst = fmaxl(worst, fabsl(f->margin - e.margin) / (of_margin * ulp * fabsl(e.margin) + 1e-44L));
+  return f->correct == (e.margin > 0) ? worst : INFINITY;
 }
 
 #endif

@@ -14,8 +14,6 @@
 
 enum { ROWS = 70, MOST = 2600, GAP = 3 };
 
-#define ULP ((long double)FLT_EPSILON)
-
 static unsigned char logits[ROWS * (MOST + GAP) * sizeof(double)], targets[ROWS * (MOST + GAP) * sizeof(double)];
 static float class_weights[MOST], pos_weights[MOST];
 static float found[5][ROWS], correct[ROWS];
@@ -46,51 +44,17 @@ static mpisift_scores all_scores(void)
                           .correct = correct};
 }
 
-/* The nearest below in the size of a type; types of 16 bits get their bits cut off. */
-static void put(mpisift_type type, void *to, int64_t i, double value)
-{
-  float narrow = (float)value;
-  uint32_t bits;
-  uint16_t half;
-
-  memcpy(&bits, &narrow, sizeof bits);
-  if (type == MPISIFT_F64)
-    ((double *)to)[i] = value;
-  else if (type == MPISIFT_F32)
-    ((float *)to)[i] = narrow;
-  else if (type == MPISIFT_BF16)
-    ((uint16_t *)to)[i] = (uint16_t)(bits >> 16);
-  else {
-    int exponent = (int)(bits >> 23 & 255) - 112;
-
-    half = (uint16_t)(exponent <= 0 ? 0U : exponent > 30 ? 0x7bffU : (uint32_t)exponent << 10 | (bits >> 13 & 1023));
-    half = isinf(value) ? 0x7c00 : isnan(value) ? 0x7e00 : half;
-    ((uint16_t *)to)[i] = half | (uint16_t)(bits >> 16 & 0x8000);
-  }
-}
-
 /* One row of a case, and its result. */
 static long double check_row(const struct msift_losses *job, int64_t i, int64_t label, bool more)
 {
   struct exact_row r = {&job->spec, job->columns, label, x, y};
-  long double computed = job->logits.type == MPISIFT_F64 || !more ? 0.51L : 2, off, worst;
-  struct exact_scores e;
+  const struct exact_found of_row = {found[0][i], found[1][i], found[2][i], found[3][i], found[4][i], correct[i]};
 
   for (int64_t c = 0; c < job->columns; c++) {
     x[c] = exact_value(job->logits.type, job->logits.data, i * job->logits.stride + c);
     y[c] = label < 0 ? exact_value(job->targets.type, job->targets.data, i * job->targets.stride + c) : 0;
   }
-  e = exact_scores(&r);
-  worst = fabsl(found[0][i] - e.loss) / (computed * ULP * e.loss_scale + 1e-44L);
-  if (!more)
-    return worst;
-  off = fabsl(found[1][i] - e.bound);
-  off = fmaxl(off, fabsl(found[2][i] - e.confidence));
-  off = fmaxl(off, fabsl(found[3][i] - e.entropy));
-  worst = fmaxl(worst, off / (2 * ULP * e.other_scale));
-  if (job->columns > 1)
-    worst = fmaxl(worst, fabsl(found[4][i] - e.margin) / (0.51L * ULP * fabsl(e.margin) + 1e-44L));
-  return correct[i] == (e.margin > 0) ? worst : INFINITY;
+  return exact_error(&r, &of_row, job->logits.type == MPISIFT_F64, more, 0.51L);
 }
 
 /* All rows of a case, with all kernels. Returns the largest error, by what is allowed. */
@@ -124,11 +88,12 @@ static void draw_case(struct draw *d, struct msift_losses *job, bool signs)
     for (int64_t c = 0; c < job->columns + GAP; c++) {
       bool gap = c >= job->columns;
 
-      put(job->logits.type, logits, i * job->logits.stride + c, gap ? (double)NAN : scales[i % 4] * draw_normal(d));
-      put(job->targets.type, targets, i * job->targets.stride + c,
-          gap     ? (double)NAN
-          : signs ? (draw_below(d, 2) == 0 ? -1 : 1)
-                  : (draw_below(d, 3) == 0 ? 0 : draw_unit(d)));
+      exact_put(job->logits.type, logits, i * job->logits.stride + c,
+                gap ? (double)NAN : scales[i % 4] * draw_normal(d));
+      exact_put(job->targets.type, targets, i * job->targets.stride + c,
+                gap     ? (double)NAN
+                : signs ? (draw_below(d, 2) == 0 ? -1 : 1)
+                        : (draw_below(d, 3) == 0 ? 0 : draw_unit(d)));
     }
 }
 

@@ -47,6 +47,25 @@ static void begins_unknown(void)
   msift_table_destroy(&t, &memory);
 }
 
+/* Ids that 32 bits do not hold, on a rank far up. */
+static void long_ids(void)
+{
+  const int64_t n = (INT64_C(1) << 40) + 5, ranks = INT64_C(1) << 33, rank = ranks - 2;
+  struct msift_table t = table_of(n, ranks, rank);
+  struct msift_report r[] = {{t.first, 0, 0, -1, 1, NAN}, {t.first + t.n - 1, 0, 0, 7, 2, 0.25F}};
+
+  CU_ASSERT_EQUAL(t.n, n / ranks);
+  CU_ASSERT_EQUAL(t.first, rank * t.n + 5); /* the first five ranks have one more */
+  CU_ASSERT_EQUAL(msift_run_of(n, ranks, t.first), rank);
+  CU_ASSERT_EQUAL(msift_run_of(n, ranks, t.first - 1), rank - 1);
+  msift_table_take(&t, r, 2);
+  CU_ASSERT_EQUAL(t.entries[0].loss, 1);
+  CU_ASSERT(t.entries[t.n - 1].loss == 2 && t.entries[t.n - 1].group == 7);
+  CU_ASSERT_NOT_EQUAL(msift_random(1, MSIFT_STREAM_REFRESH, 0, (uint64_t)t.first),
+                      msift_random(1, MSIFT_STREAM_REFRESH, 0, (uint64_t)(uint32_t)t.first));
+  msift_table_destroy(&t, &memory);
+}
+
 /* The formulas, with an entry's reports one by one. */
 static double expected_loss(double smoothing, double difference, const float *losses, int n)
 {
@@ -372,7 +391,7 @@ static void sure_overrules_the_policy(void)
   free(d);
 }
 
-TEST_MAIN("table", {"runs", runs}, {"begins unknown", begins_unknown}, {"smooths", smooths},
+TEST_MAIN("table", {"runs", runs}, {"begins unknown", begins_unknown}, {"long ids", long_ids}, {"smooths", smooths},
           {"order of reports does not matter", order_of_reports_does_not_matter},
           {"bad losses are unknown", bad_losses_are_unknown}, {"census finds places", census_finds_places},
           {"census of any ranks is equal", census_of_any_ranks_is_equal},
