@@ -226,8 +226,7 @@ void mpisift_reading_init(mpisift_reading *reading, size_t size);
 
 /** Open several files as one data set: the ids of a file follow those of the one before. As mpisift_dataset_open().
  * Every rank looks into each file. Reading opens files as they are needed and keeps up to 256 open, but no more than
- * half of the descriptors that the process may have; of a file that is closed to open another, chunks are forgotten.
- * The cache is shared by the files in proportion to their rows. Of several files none is read ahead by threads.
+ * half of the descriptors that the process may have. All files share one cache and its threads.
  * \param [in]  paths  [n_paths] of files, or of patterns, whose files come in the order of their names (strcmp). They
  *                     may differ between ranks, such as copies on local disks; what is in the files may not. All have
  *                     the group, and in it the fields, with the same types and shapes; without names those of the
