@@ -167,9 +167,9 @@ typedef struct mpisift_source {
   int (*pull)(void *user, int64_t want, int64_t *got, int64_t *ids, void *const *dst);
   /** Stream: called before the first pull of every epoch. May be NULL: each epoch goes on with what follows. */
   int (*begin_epoch)(void *user, int64_t epoch);
-  /** Indexed: these samples will probably be read next, in this order. Called by loaders after a round was read, before
-   * it is scored; to return at once, such as after having threads begin. May be NULL; a source that wraps another one
-   * hands it on with the ids of that one, or sets NULL. */
+  /** Indexed: these samples will probably be read next, in this order. Called by loaders after a round or a
+   * planned batch was read, before it is scored or delivered; to return at once, such as after having threads begin.
+   * May be NULL; a source that wraps another one hands it on with the ids of that one, or sets NULL. */
   void (*prefetch)(void *user, int64_t n, const int64_t *ids);
 } mpisift_source;
 

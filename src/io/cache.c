@@ -45,6 +45,7 @@ static void share_budget(struct msift_cache *caches, int n, size_t bytes)
 static mpisift_status cache_init(struct msift_cache *c, struct msift_memory *memory, struct msift_error *error)
 {
   c->newest = c->oldest = -1;
+  c->reads = 1;
   c->by_row = c->rows == 1 && c->max_cached < c->n_blocks;
   MSIFT_TRY(msift_resize(memory, error, &c->cached, c->max_cached, sizeof *c->cached));
   MSIFT_TRY(msift_resize(memory, error, &c->place, c->n_blocks, sizeof *c->place));
@@ -125,7 +126,7 @@ static void forget(struct msift_cache *c, struct msift_cached *p)
     c->place[p->block] = -1;
   p->block = p->group = -1;
   p->pinned = false;
-  p->used = 0;
+  p->used = p->announced = 0;
   atomic_store(&p->state, MSIFT_VACANT);
 }
 
@@ -139,7 +140,7 @@ static bool gives_way(struct msift_cached *p, struct msift_readers *readers)
   return state != MSIFT_QUEUED || msift_readers_cancel(readers, p);
 }
 
-int32_t msift_cache_claim(struct msift_cache *c, int64_t block, struct msift_readers *readers)
+static int32_t claim(struct msift_cache *c, int64_t block, bool ahead, struct msift_readers *readers)
 {
   int32_t i = c->oldest;
 
@@ -148,7 +149,7 @@ int32_t msift_cache_claim(struct msift_cache *c, int64_t block, struct msift_rea
     c->cached[i] = (struct msift_cached){.block = -1};
     link_newest(c, i);
   } else {
-    while (i >= 0 && !gives_way(&c->cached[i], readers))
+    while (i >= 0 && ((ahead && c->cached[i].announced == c->reads) || !gives_way(&c->cached[i], readers)))
       i = c->cached[i].newer;
     if (i < 0)
       return -1;
@@ -159,7 +160,24 @@ int32_t msift_cache_claim(struct msift_cache *c, int64_t block, struct msift_rea
   msift_cache_touch(c, i);
   c->cached[i].block = block;
   c->place[block] = i;
+  c->n_begun++;
   return i;
+}
+
+int32_t msift_cache_claim(struct msift_cache *c, int64_t block, struct msift_readers *readers)
+{
+  return claim(c, block, false, readers);
+}
+
+int32_t msift_cache_claim_ahead(struct msift_cache *c, int64_t block, struct msift_readers *readers)
+{
+  return claim(c, block, true, readers);
+}
+
+void msift_cache_announce(struct msift_cache *c, int32_t i)
+{
+  msift_cache_touch(c, i);
+  c->cached[i].announced = c->reads;
 }
 
 void msift_cache_drop(struct msift_cache *c, int32_t i)

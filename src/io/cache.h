@@ -27,6 +27,7 @@ struct msift_cached {
   bool pinned;          /* does not give way: its rows are still wanted */
   int64_t group;        /* of rows that wait for it; −1: none */
   int64_t used;         /* rows copied from it */
+  int64_t announced;    /* for the read of this number; others: not, or it is over */
   struct msift_file *file;
 
   /* To be read. */
@@ -46,8 +47,9 @@ struct msift_cache {
   struct msift_cached *cached;
   int32_t *place; /* [n_blocks]: index in `cached`, or −1; while rows are gathered, −2 − index of a group */
   int32_t n_cached, max_cached, newest, oldest;
-  bool by_row;   /* rows are read one by one, as few of a block are wanted while it is held */
-  bool wasteful; /* few rows were used of the last blocks that gave way */
+  int64_t reads, n_begun; /* calls that read; the next is counted. Blocks for which a place was made */
+  bool by_row;            /* rows are read one by one, as few of a block are wanted while it is held */
+  bool wasteful;          /* few rows were used of the last blocks that gave way */
   int64_t n_left, n_left_rows, n_left_used; /* blocks that gave way since that was last judged, with their rows */
 };
 
@@ -62,6 +64,12 @@ void msift_cache_touch(struct msift_cache *cache, int32_t i);
 /* A place for a block, which it names: a new one within the budget, else the least recently used that is neither pinned
  * nor being read. −1: all are. */
 int32_t msift_cache_claim(struct msift_cache *cache, int64_t block, struct msift_readers *readers);
+
+/* The same for a block that is wanted later: what is announced for the next read does not give way either. */
+int32_t msift_cache_claim_ahead(struct msift_cache *cache, int64_t block, struct msift_readers *readers);
+
+/* Say that a place is wanted in the next read. */
+void msift_cache_announce(struct msift_cache *cache, int32_t i);
 
 /* Give a place that holds nothing of use back. */
 void msift_cache_drop(struct msift_cache *cache, int32_t i);

@@ -334,6 +334,7 @@ static void check_unchanged(struct wanted *w)
 static mpisift_status read_field(struct wanted *w)
 {
   take_held(w);
+  w->cache->reads++;
   take_groups(w);
   if (w->error->status != MPISIFT_OK)
     forget_groups(w);
@@ -393,7 +394,7 @@ static bool can_prefetch(struct wanted *w, const struct spot *at)
 static bool prefetch_block(struct wanted *w, const struct spot *at)
 {
   struct msift_cache *c = w->cache;
-  int32_t place = can_prefetch(w, at) ? msift_cache_claim(c, at->block, &w->fs->readers) : -1;
+  int32_t place = can_prefetch(w, at) ? msift_cache_claim_ahead(c, at->block, &w->fs->readers) : -1;
 
   if (place < 0)
     return false;
@@ -402,29 +403,37 @@ static bool prefetch_block(struct wanted *w, const struct spot *at)
     msift_cache_drop(c, place);
     return false;
   }
-  c->cached[place].pinned = true;
+  msift_cache_announce(c, place);
   msift_readers_queue(&w->fs->readers, &c->cached[place]);
   return true;
 }
 
-static void prefetch_field(struct wanted *w, int64_t n, const int64_t *ids)
+/* What is held of these stays until it has served: it gives way neither to others of them nor to what is announced
+ * later. */
+static void keep_held(struct wanted *w)
+{
+  struct msift_cache *c = w->cache;
+
+  for (int64_t i = 0; i < w->n; i++) {
+    int32_t place = c->place[find_wanted(w, i).block];
+
+    if (place >= 0)
+      msift_cache_announce(c, place);
+  }
+}
+
+static void prefetch_field(struct wanted *w)
 {
   struct msift_cache *c = w->cache;
   int64_t begun = 0;
 
-  for (int64_t i = 0; i < n && begun < w->fs->reading.prefetch && w->error->status == MPISIFT_OK; i++) {
-    struct spot at = find(w->fs, w->f, ids[i]);
-    int32_t place = c->place[at.block];
+  keep_held(w);
+  for (int64_t i = 0; i < w->n && begun < w->fs->reading.prefetch && w->error->status == MPISIFT_OK; i++) {
+    struct spot at = find_wanted(w, i);
 
-    if (place < 0) {
+    if (c->place[at.block] < 0)
       begun += prefetch_block(w, &at);
-    } else if (!c->cached[place].pinned) {
-      msift_cache_touch(c, place);
-      c->cached[place].pinned = true;
-    }
   }
-  for (int32_t i = c->newest; i >= 0 && c->cached[i].pinned; i = c->cached[i].older)
-    c->cached[i].pinned = false;
 }
 
 void msift_files_prefetch(struct msift_files *fs, int64_t n, const int64_t *ids, struct msift_memory *memory)
@@ -433,7 +442,9 @@ void msift_files_prefetch(struct msift_files *fs, int64_t n, const int64_t *ids,
     struct msift_error error = {0};
     struct wanted w = want(fs, f, memory, &error);
 
+    w.n = n;
+    w.ids = ids;
     if (!w.cache->by_row || w.cache->whole)
-      prefetch_field(&w, n, ids);
+      prefetch_field(&w);
   }
 }

@@ -63,6 +63,52 @@ static void threads_with_few_open(void)
   end_parts(&p);
 }
 
+/* Read or announce the first rows of blocks. Returns how many blocks were begun for it. */
+static int64_t touch_blocks(struct msift_files *files, bool read, int n, const int64_t *blocks)
+{
+  struct msift_memory memory = {0};
+  struct msift_error error = {0};
+  int64_t ids[8], before = files->caches[0].n_begun;
+  int32_t x[8 * WIDTH];
+  void *dst[] = {x};
+
+  for (int i = 0; i < n; i++)
+    ids[i] = blocks[i] * files->caches[0].rows;
+  if (read) {
+    CU_ASSERT_EQUAL(msift_files_read(files, n, ids, dst, &memory, &error), MPISIFT_OK);
+  } else {
+    msift_files_prefetch(files, n, ids, &memory);
+  }
+  return files->caches[0].n_begun - before;
+}
+
+/* No block is read twice that was held when it was announced, or announced before others. The cache holds four. */
+static void announced_blocks_stay(void)
+{
+  enum { ROWS = 70000, CHUNK = 4096 };
+  const struct msift_reading reading = {
+      .cache_bytes = 4 * (CHUNK * WIDTH * sizeof(int32_t) + 64), .threads = 1, .prefetch = INT64_MAX};
+  const char *x = "x";
+  struct msift_memory memory = {0};
+  struct msift_error error = {0};
+  struct msift_files files;
+  struct parts p;
+
+  begin_parts(&p, 1, (const int64_t[]){ROWS}, CHUNK);
+  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, 1, "/", &x, 1, &reading, &memory, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL(files.caches[0].max_cached, 4);
+  CU_ASSERT_EQUAL(touch_blocks(&files, true, 4, (const int64_t[]){0, 1, 2, 3}), 4);
+  CU_ASSERT_EQUAL(touch_blocks(&files, false, 4, (const int64_t[]){4, 5, 0, 1}), 2); /* 0 and 1 are the oldest */
+  CU_ASSERT_EQUAL(touch_blocks(&files, false, 3, (const int64_t[]){6, 7, 8}), 0);    /* there is no room left */
+  CU_ASSERT_EQUAL(touch_blocks(&files, true, 4, (const int64_t[]){1, 5, 0, 4}), 0);
+  CU_ASSERT_EQUAL(touch_blocks(&files, false, 2, (const int64_t[]){6, 7}), 2);
+  CU_ASSERT_EQUAL(touch_blocks(&files, false, 4, (const int64_t[]){8, 9, 10, 11}), 2);
+  CU_ASSERT_EQUAL(touch_blocks(&files, true, 2, (const int64_t[]){6, 7}), 0);
+  CU_ASSERT(touch_blocks(&files, false, 4, (const int64_t[]){1, 2, 3, 4}) >= 3); /* but what is being read just now */
+  msift_files_close(&files, &memory);
+  end_parts(&p);
+}
+
 /* Bytes that a data set has taken once all rows have been read. */
 static int64_t taken(const struct parts *p, size_t cache_bytes, int threads)
 {
@@ -104,4 +150,4 @@ static void memory_is_bounded(void)
 }
 
 TEST_MAIN("parts", {"threads change nothing", threads_change_nothing}, {"threads with few open", threads_with_few_open},
-          {"memory is bounded", memory_is_bounded})
+          {"announced blocks stay", announced_blocks_stay}, {"memory is bounded", memory_is_bounded})
