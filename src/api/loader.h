@@ -13,6 +13,7 @@
 #include "core/order.h"
 #include "core/plan.h"
 #include "core/pool.h"
+#include "core/walk.h"
 
 /* A round is at most so many global batches, or the bitmap would have no bound. */
 enum { MSIFT_MAX_ROUND_BATCHES = 128 };
@@ -129,6 +130,7 @@ struct mpisift_loader {
   int64_t numbered;                         /* positions of epochs gone by, for ids of those pushed without */
   bool in_epoch, exhausted, over;
   struct msift_order order;
+  struct msift_walk walk; /* of this rank */
   struct msift_history history;
   struct msift_decider decider;
 

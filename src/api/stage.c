@@ -66,6 +66,8 @@ mpisift_status msift_stage_reserve(mpisift_loader *l, struct msift_error *error)
 
   rows = rows > s->share ? rows : s->share;
   MSIFT_TRY(reserve_rows(l, rows + spare_rows(l), error));
+  if (l->source.n > 0 && l->indices == NULL)
+    MSIFT_TRY(msift_walk_reserve(&l->walk, &l->order, l->ctx->team.size, l->ctx->team.rank, memory, error));
   if (s->scored)
     MSIFT_TRY(msift_history_reserve(&l->history, memory, error, s->round, s->share));
   if (l->source.n_fields == 0)
@@ -98,6 +100,7 @@ void msift_stage_destroy(mpisift_loader *l)
   msift_free(memory, &s->chances);
   msift_free(memory, &s->accepted);
   msift_free(memory, &s->kept);
+  msift_walk_destroy(&l->walk, memory);
 }
 
 /* A callback returned non-zero: its own explanation is the better text. */
@@ -130,11 +133,11 @@ static void prefetch(mpisift_loader *l)
   const struct msift_team *team = &l->ctx->team;
   int64_t end = s->end + (s->end - s->begin), position = s->end, n = 0;
 
-  if (l->source.prefetch == NULL)
+  if (l->source.prefetch == NULL || team->rank >= l->order.lanes)
     return;
   end = end < l->source.n ? end : l->source.n;
   while (n < s->capacity && (position = msift_lane_next(l->lanes, team->size, team->rank, position)) < end)
-    s->ahead[n++] = msift_order_id(&l->order, position++);
+    s->ahead[n++] = msift_walk_id(&l->walk, &l->order, position++);
   s->ahead_epoch = l->epoch;
   s->ahead_begin = s->end;
   s->n_ahead = n;
@@ -150,7 +153,7 @@ static void read_indexed(mpisift_loader *l, void *const *dst)
   int code;
 
   for (int64_t i = s->filled; i < s->share; i++)
-    s->ids[i] = i < known ? s->ahead[i] : msift_order_id(&l->order, s->positions[i]);
+    s->ids[i] = i < known ? s->ahead[i] : msift_walk_id(&l->walk, &l->order, s->positions[i]);
   code = n > 0 ? l->source.read(l->source.user, n, s->ids + s->filled, dst) : 0;
   if (code != 0) {
     msift_callback_failed(l, "reading", code);
