@@ -4,9 +4,11 @@
 
 #include "api/loader.h"
 
-static unsigned char *row(const mpisift_loader *l, int f, int64_t i)
+unsigned char *msift_stage_row(const mpisift_loader *l, int f, int64_t i)
 {
-  return (unsigned char *)l->stage.data[f] + (size_t)i * l->field_bytes[f];
+  void *rows = l->stage.in_batch ? l->batch_data[f] : l->stage.data[f];
+
+  return (unsigned char *)rows + (size_t)i * l->field_bytes[f];
 }
 
 /* Scores that the configuration asks for besides the loss. */
@@ -203,7 +205,18 @@ static void pad(mpisift_loader *l, int64_t begin, int64_t end)
   for (int64_t i = begin; i < end; i++)
     l->stage.ids[i] = -1;
   for (int f = 0; f < l->source.n_fields && begin < end; f++)
-    memset(row(l, f, begin), 0, (size_t)(end - begin) * l->field_bytes[f]);
+    memset(msift_stage_row(l, f, begin), 0, (size_t)(end - begin) * l->field_bytes[f]);
+}
+
+/* Candidates of a round that nobody scores become the next batch, where none waits already: a copy is saved. At depth 1
+ * the batch before is still in use. */
+static void choose_place(mpisift_loader *l)
+{
+  struct msift_stage *s = &l->stage;
+
+  if (s->filled == 0)
+    s->in_batch = l->source.n > 0 && s->score_calls == 0 && l->config.pipeline_depth == 0 && l->pool.owners.n == 0 &&
+                  s->share <= l->quota;
 }
 
 /* Rows read before a failure stay: a repeated call goes on behind them. */
@@ -216,8 +229,9 @@ void msift_stage_read(mpisift_loader *l)
   msift_error_clear(&l->ctx->cause);
   if (l->failure.status == MPISIFT_OK && msift_team_leads(&l->ctx->team)) {
     msift_stage_place(l);
+    choose_place(l);
     for (int f = 0; f < l->source.n_fields; f++)
-      dst[f] = row(l, f, s->filled);
+      dst[f] = msift_stage_row(l, f, s->filled);
     if (l->source.n < 0)
       read_stream(l, dst);
     else
@@ -263,7 +277,7 @@ static void call_score(mpisift_loader *l, int64_t first)
   int code;
 
   for (int f = 0; f < l->source.n_fields; f++)
-    candidates.data[f] = row(l, f, first);
+    candidates.data[f] = msift_stage_row(l, f, first);
   while (candidates.valid < l->score_rows && candidates.ids[candidates.valid] >= 0)
     candidates.valid++;
   msift_error_clear(&l->ctx->cause);
