@@ -120,11 +120,14 @@ void msift_stage_place(mpisift_loader *l)
 {
   struct msift_stage *s = &l->stage;
   const struct msift_team *team = &l->ctx->team;
-  int64_t position = s->begin;
+  int64_t position = msift_lane_next(l->lanes, team->size, team->rank, s->begin), lane = position % l->lanes;
 
   for (int64_t i = 0; i < s->share; i++) {
-    position = msift_lane_next(l->lanes, team->size, team->rank, position);
-    s->positions[i] = position++;
+    int64_t step = lane + team->size < l->lanes ? team->size : l->lanes - lane + team->rank;
+
+    s->positions[i] = position;
+    position += step;
+    lane = lane + step < l->lanes ? lane + step : team->rank;
   }
 }
 

@@ -95,13 +95,13 @@ void msift_order_window(const struct msift_order *o, const struct msift_rounds *
   int64_t begin = msift_run_begin(o->n, o->lanes, lane), length = msift_run_begin(o->n, o->lanes, lane + 1) - begin;
   int64_t first = w * o->window, n = min64(o->window, length - first), id = 0;
   struct msift_permutation p = window_of(o, lane, length, w);
-  struct msift_rounds own;
-  bool tabled = msift_rounds_make(&own, &p);
+  struct msift_image image;
+  bool imaged = msift_image_make(&image, &p);
 
   for (int64_t i = 0, run = 0; i < n; i++, id++, run--) {
     if (run == 0)
       run = block_run(o, rounds, begin + first + i, &id);
-    ids[tabled ? msift_permute_inverse_tabled(&p, &own, i) : msift_permute_inverse(&p, i)] = id;
+    ids[imaged ? msift_image_inverse(&image, &p, i) : msift_permute_inverse(&p, i)] = id;
   }
 }
 

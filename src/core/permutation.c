@@ -89,18 +89,27 @@ int64_t msift_permute_tabled(const struct msift_permutation *p, const struct msi
   return x;
 }
 
-int64_t msift_permute_inverse_tabled(const struct msift_permutation *p, const struct msift_rounds *rounds, int64_t i)
+static uint16_t decipher_tabled(const struct msift_rounds *rounds, uint32_t bits, uint32_t x)
 {
-  uint32_t bits = (uint32_t)p->half_bits, x = (uint32_t)i;
+  uint32_t left = x >> bits, right = x & ((1U << bits) - 1);
 
-  do {
-    uint32_t left = x >> bits, right = x & ((1U << bits) - 1);
+  for (int r = ROUNDS - 1; r > 0; r -= 2) {
+    right ^= rounds->values[r][left];
+    left ^= rounds->values[r - 1][right];
+  }
+  return (uint16_t)(left << bits | right);
+}
 
-    for (int r = ROUNDS - 1; r > 0; r -= 2) {
-      right ^= rounds->values[r][left];
-      left ^= rounds->values[r - 1][right];
-    }
-    x = left << bits | right;
-  } while (x >= p->n);
-  return x;
+/* One after the other without a branch, so that the processor works on several. */
+bool msift_image_make(struct msift_image *image, const struct msift_permutation *p)
+{
+  uint32_t bits = (uint32_t)p->half_bits;
+  struct msift_rounds rounds;
+
+  if (p->half_bits > MSIFT_IMAGE_BITS)
+    return false;
+  msift_rounds_make(&rounds, p);
+  for (uint32_t x = 0; x < 1U << 2 * bits; x++)
+    image->of[x] = decipher_tabled(&rounds, bits, x);
+  return true;
 }

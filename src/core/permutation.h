@@ -26,6 +26,24 @@ struct msift_rounds {
 /* False where the permutation is too large for tables. */
 bool msift_rounds_make(struct msift_rounds *rounds, const struct msift_permutation *p);
 int64_t msift_permute_tabled(const struct msift_permutation *p, const struct msift_rounds *rounds, int64_t i);
-int64_t msift_permute_inverse_tabled(const struct msift_permutation *p, const struct msift_rounds *rounds, int64_t i);
+
+/* All of a smaller permutation's domain after one deciphering, from which the inverse is a step or a few. */
+enum { MSIFT_IMAGE_BITS = 7 };
+
+struct msift_image {
+  uint16_t of[1 << 2 * MSIFT_IMAGE_BITS];
+};
+
+/* False where the permutation is too large. */
+bool msift_image_make(struct msift_image *image, const struct msift_permutation *p);
+
+static inline int64_t msift_image_inverse(const struct msift_image *image, const struct msift_permutation *p, int64_t i)
+{
+  uint16_t x = image->of[i];
+
+  while (x >= p->n)
+    x = image->of[x];
+  return x;
+}
 
 #endif
