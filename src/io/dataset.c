@@ -93,7 +93,7 @@ static mpisift_status take_type(struct msift_dataset *d, struct msift_h5_field *
   if (type < 0)
     return msift_error_set(
         error, MPISIFT_ERR_DATA,
-        "%s: field %s has an unsupported type; integers of 8 to 64 bits, floats of 16 to 64 bits, enumerations and "
+        "%s: field %s has an unsupported type; integers of 1 to 8 bytes, floats of 16 to 64 bits, enumerations and "
         "arrays of these are read",
         d->path, field->name);
   field->field.type = (mpisift_type)type;
