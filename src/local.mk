@@ -96,6 +96,8 @@ libmpisift_core_la_SOURCES = \
 	src/core/schedule.h \
 	src/core/table.c \
 	src/core/table.h \
+	src/core/walk.c \
+	src/core/walk.h \
 	src/io/cache.c \
 	src/io/cache.h \
 	src/io/chunks.c \

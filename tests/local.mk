@@ -60,6 +60,7 @@ mpi_tests = \
 	tests/mpi/test_input \
 	tests/mpi/test_outside \
 	tests/mpi/test_packed \
+	tests/mpi/test_parts \
 	tests/mpi/test_planned \
 	tests/mpi/test_pool \
 	tests/mpi/test_readers \
@@ -101,6 +102,7 @@ test_helpers = \
 	tests/mpi/h5_files.h \
 	tests/mpi/indexing.h \
 	tests/mpi/loading.h \
+	tests/mpi/part_files.h \
 	tests/mpi/pushing.h \
 	tests/mpi/row_files.h \
 	tests/testing.h \

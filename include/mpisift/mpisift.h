@@ -167,9 +167,9 @@ typedef struct mpisift_source {
   int (*pull)(void *user, int64_t want, int64_t *got, int64_t *ids, void *const *dst);
   /** Stream: called before the first pull of every epoch. May be NULL: each epoch goes on with what follows. */
   int (*begin_epoch)(void *user, int64_t epoch);
-  /** Indexed: these samples will probably be read next, in this order. Called by loaders after a round was read, before
-   * it is scored; to return at once, such as after having threads begin. May be NULL; a source that wraps another one
-   * hands it on with the ids of that one, or sets NULL. */
+  /** Indexed: these samples will probably be read next, in this order. Called by loaders after a round or a
+   * planned batch was read, before it is scored or delivered; to return at once, such as after having threads begin.
+   * May be NULL; a source that wraps another one hands it on with the ids of that one, or sets NULL. */
   void (*prefetch)(void *user, int64_t n, const int64_t *ids);
 } mpisift_source;
 
@@ -226,8 +226,7 @@ void mpisift_reading_init(mpisift_reading *reading, size_t size);
 
 /** Open several files as one data set: the ids of a file follow those of the one before. As mpisift_dataset_open().
  * Every rank looks into each file. Reading opens files as they are needed and keeps up to 256 open, but no more than
- * half of the descriptors that the process may have; of a file that is closed to open another, chunks are forgotten.
- * The cache is shared by the files in proportion to their rows. Of several files none is read ahead by threads.
+ * half of the descriptors that the process may have. All files share one cache and its threads.
  * \param [in]  paths  [n_paths] of files, or of patterns, whose files come in the order of their names (strcmp). They
  *                     may differ between ranks, such as copies on local disks; what is in the files may not. All have
  *                     the group, and in it the fields, with the same types and shapes; without names those of the

@@ -19,17 +19,20 @@ struct mpisift_dataset {
 };
 
 /* Blocks that have to be read whole, and give way before most of their rows were wanted. */
-static void warn_of_waste(mpisift_dataset *d, const struct msift_dataset *file)
+static void warn_of_waste(mpisift_dataset *d)
 {
-  for (int f = 0; f < file->n_fields && !d->warned; f++) {
-    const struct msift_h5_field *field = &file->fields[f];
+  const struct msift_files *fs = &d->files;
 
-    d->warned = field->cache.wasteful && (field->route.why != NULL || field->route.filters.n > 0);
+  for (int f = 0; f < fs->n_fields && !d->warned; f++) {
+    const struct msift_cache *c = &fs->caches[f];
+
+    d->warned = c->wasteful && c->whole;
     if (d->warned)
       msift_log(d->ctx, MPISIFT_LOG_WARNING,
-                "%s: field %s: chunks are read again and again, as the cache holds %d blocks of %lld rows; set "
+                "%.255s%s: field %s: chunks are read again and again, as the cache holds %d blocks of %lld rows; set "
                 "cache_bytes to more, or take fewer lanes or a smaller window",
-                file->path, field->name, (int)field->cache.max_cached, (long long)field->cache.rows);
+                fs->files[0].path, fs->n_files > 1 ? " and the files behind it" : "", fs->names[f], (int)c->max_cached,
+                (long long)c->rows);
   }
 }
 
@@ -40,9 +43,8 @@ static int read_dataset(void *user, int64_t n, const int64_t *ids, void *const *
   mpisift_ctx *ctx = d->ctx;
   int code = (int)msift_files_read(&d->files, n, ids, dst, &ctx->memory, msift_error_begin(ctx));
 
-  for (int i = 0; i < d->files.n_files && !d->warned && ctx->team.all_rank == 0; i++)
-    if (d->files.files[i].open != NULL)
-      warn_of_waste(d, d->files.files[i].open);
+  if (!d->warned && ctx->team.all_rank == 0)
+    warn_of_waste(d);
   return code;
 }
 
@@ -229,14 +231,14 @@ mpisift_status mpisift_dataset_explain(const char *path, const char *group, cons
 {
   struct msift_memory memory = {0};
   struct msift_error error = {0};
-  const struct msift_reading reading = {.cache_bytes = 1};
+  struct msift_scratch scratch = {0};
   struct msift_dataset *file;
 
   if (path == NULL || name == NULL || text == NULL || size == 0)
     return MPISIFT_ERR_ARG;
   file = msift_alloc(&memory, &error, 1, sizeof *file);
-  if (file != NULL &&
-      msift_dataset_open(file, path, group == NULL ? "/" : group, &name, 1, &reading, &memory, &error) == MPISIFT_OK) {
+  if (file != NULL && msift_dataset_open(file, path, group == NULL ? "/" : group, &name, 1, false, &scratch, &memory,
+                                         &error) == MPISIFT_OK) {
     const char *why = file->fields[0].route.why;
 
     snprintf(text, size, "%s%s", why == NULL ? "pread" : "H5Dread: ", why == NULL ? "" : why);
@@ -244,6 +246,7 @@ mpisift_status mpisift_dataset_explain(const char *path, const char *group, cons
   } else {
     snprintf(text, size, "%s", error.text);
   }
+  msift_scratch_destroy(&scratch, &memory);
   msift_free(&memory, &file);
   return error.status;
 }
@@ -256,7 +259,7 @@ mpisift_source mpisift_dataset_source(const mpisift_dataset *dataset)
                           .n_fields = dataset->files.n_fields,
                           .fields = dataset->files.fields,
                           .read = read_dataset,
-                          .prefetch = dataset->files.reads_ahead ? prefetch_dataset : NULL};
+                          .prefetch = dataset->files.readers.n > 0 ? prefetch_dataset : NULL};
 }
 
 void mpisift_dataset_close(mpisift_dataset **dataset)

@@ -43,6 +43,14 @@ static mpisift_status post_sends(mpisift_loader *l, struct msift_error *error)
   return MPISIFT_OK;
 }
 
+static bool receives(const mpisift_loader *l)
+{
+  for (int64_t k = 0; k < l->plan.n_transfers; k++)
+    if (l->plan.transfers[k].to == l->plan.rank)
+      return true;
+  return false;
+}
+
 /* Where each record received begins. */
 static void find_received(mpisift_loader *l)
 {
@@ -150,6 +158,8 @@ mpisift_status msift_batch_wait(mpisift_loader *l)
 static mpisift_status receive_rows(mpisift_loader *l, int64_t rows, struct msift_error *error)
 {
   if (msift_team_leads(&l->ctx->team)) {
+    if (l->stage.in_batch && receives(l))
+      msift_pool_settle(l); /* of what is staged in the batch, the places are needed */
     find_received(l);
     for (int64_t i = 0; i < l->plan.n_rows; i++)
       fill_row(l, i, &l->plan.rows[i]);

@@ -20,7 +20,7 @@ static double reference_loss(const mpisift_loader *l, int64_t i)
 
   if (l->pushed)
     return (double)l->candidates->references[l->stage.arrivals[i].candidate];
-  values = l->stage.data[l->reference];
+  values = msift_stage_row(l, l->reference, 0);
   return l->fields[l->reference].type == MPISIFT_F32 ? (double)((const float *)values)[i] : ((const double *)values)[i];
 }
 

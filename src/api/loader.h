@@ -13,6 +13,7 @@
 #include "core/order.h"
 #include "core/plan.h"
 #include "core/pool.h"
+#include "core/walk.h"
 
 /* A round is at most so many global batches, or the bitmap would have no bound. */
 enum { MSIFT_MAX_ROUND_BATCHES = 128 };
@@ -51,6 +52,7 @@ struct msift_stage {
   bool scored, sifting; /* candidates are scored; the policy decides */
   int64_t capacity;     /* rows below */
   void *data[MPISIFT_MAX_FIELDS];
+  bool in_batch;                  /* rows are not there, but read to where the batch has them */
   int64_t *lengths;               /* [capacity][n_padded] */
   struct msift_arrival *arrivals; /* of pushed candidates */
   int64_t *ids, *positions;
@@ -129,6 +131,7 @@ struct mpisift_loader {
   int64_t numbered;                         /* positions of epochs gone by, for ids of those pushed without */
   bool in_epoch, exhausted, over;
   struct msift_order order;
+  struct msift_walk walk; /* of this rank */
   struct msift_history history;
   struct msift_decider decider;
 
@@ -198,6 +201,8 @@ void msift_stage_take(mpisift_loader *loader); /* what is pushed, in place of bo
 void msift_stage_place(mpisift_loader *loader);
 mpisift_status msift_stage_reserve(mpisift_loader *loader, struct msift_error *error);
 void msift_stage_destroy(mpisift_loader *loader);
+/* Row i of a field. */
+unsigned char *msift_stage_row(const mpisift_loader *loader, int f, int64_t i);
 
 /* judge.c: decide on the candidates of a stage, into the round's words. */
 void msift_stage_decide(mpisift_loader *loader);

@@ -66,6 +66,21 @@ static void read_batch(mpisift_loader *l, const mpisift_batch *b, void *const *d
   l->run.seconds[MSIFT_READ] += msift_range_end(l->ctx) - start;
 }
 
+/* Tell the source what is read behind a batch of this epoch: the next, and at last those to be scored again. */
+static void announce(mpisift_loader *l, int64_t trained, int64_t scored)
+{
+  const mpisift_indices *x = l->indices;
+  bool trains = trained < x->now.steps;
+  mpisift_batch next;
+
+  if (l->source.prefetch == NULL || l->failure.status != MPISIFT_OK || !msift_team_leads(&l->ctx->team) ||
+      (!trains && scored == x->now.refresh_steps))
+    return;
+  next = msift_indices_batch(x, trains ? &x->train : &x->refresh, trains ? trained : scored);
+  if (next.valid > 0)
+    l->source.prefetch(l->source.user, next.valid, next.ids);
+}
+
 static mpisift_status share_fields(mpisift_loader *l, const mpisift_batch *b)
 {
   for (int f = 0; f < l->source.n_fields; f++) {
@@ -82,6 +97,7 @@ static mpisift_status deliver(mpisift_loader *l, mpisift_batch *batch)
   mpisift_batch b = msift_indices_batch(x, &x->train, x->step);
 
   read_batch(l, &b, l->batch_data);
+  announce(l, x->step + 1, 0);
   MSIFT_TRY(agree(l));
   MSIFT_TRY(share_fields(l, &b));
   b.n_fields = l->source.n_fields;
@@ -131,6 +147,7 @@ static mpisift_status refresh_batch(mpisift_loader *l)
 
   stage_refresh(l, &b);
   read_batch(l, &b, s->data);
+  announce(l, x->now.steps, x->scoring + 1);
   if (l->failure.status == MPISIFT_OK) {
     memcpy(s->ids, b.ids, (size_t)b.valid * sizeof *s->ids);
     s->filled = b.valid;

@@ -31,9 +31,7 @@ size_t msift_record_size(const mpisift_loader *l, const unsigned char *record)
 
 static const unsigned char *staged(const mpisift_loader *l, int f, int64_t i)
 {
-  const struct msift_stage *s = &l->stage;
-
-  return (const unsigned char *)s->data[f] + (size_t)(l->pushed ? s->arrivals[i].candidate : i) * l->field_bytes[f];
+  return msift_stage_row(l, f, l->pushed ? l->stage.arrivals[i].candidate : i);
 }
 
 static struct msift_tag tag_of(const mpisift_loader *l, int64_t i)
@@ -90,7 +88,7 @@ struct msift_tag msift_record_read(mpisift_loader *l, const unsigned char *recor
 /* Rows with lengths are a sifter's, and do not stay in the stage. */
 struct msift_tag msift_staged_read(mpisift_loader *l, int64_t i, int64_t row)
 {
-  for (int f = 0; f < l->source.n_fields; f++)
+  for (int f = 0; f < l->source.n_fields && !(l->stage.in_batch && i == row); f++)
     memcpy((unsigned char *)l->batch_data[f] + (size_t)row * l->field_bytes[f], staged(l, f, i), l->field_bytes[f]);
   return tag_of(l, i);
 }

@@ -4,9 +4,11 @@
 
 #include "api/loader.h"
 
-static unsigned char *row(const mpisift_loader *l, int f, int64_t i)
+unsigned char *msift_stage_row(const mpisift_loader *l, int f, int64_t i)
 {
-  return (unsigned char *)l->stage.data[f] + (size_t)i * l->field_bytes[f];
+  void *rows = l->stage.in_batch ? l->batch_data[f] : l->stage.data[f];
+
+  return (unsigned char *)rows + (size_t)i * l->field_bytes[f];
 }
 
 /* Scores that the configuration asks for besides the loss. */
@@ -66,6 +68,8 @@ mpisift_status msift_stage_reserve(mpisift_loader *l, struct msift_error *error)
 
   rows = rows > s->share ? rows : s->share;
   MSIFT_TRY(reserve_rows(l, rows + spare_rows(l), error));
+  if (l->source.n > 0 && l->indices == NULL)
+    MSIFT_TRY(msift_walk_reserve(&l->walk, &l->order, l->ctx->team.size, l->ctx->team.rank, memory, error));
   if (s->scored)
     MSIFT_TRY(msift_history_reserve(&l->history, memory, error, s->round, s->share));
   if (l->source.n_fields == 0)
@@ -98,6 +102,7 @@ void msift_stage_destroy(mpisift_loader *l)
   msift_free(memory, &s->chances);
   msift_free(memory, &s->accepted);
   msift_free(memory, &s->kept);
+  msift_walk_destroy(&l->walk, memory);
 }
 
 /* A callback returned non-zero: its own explanation is the better text. */
@@ -115,11 +120,14 @@ void msift_stage_place(mpisift_loader *l)
 {
   struct msift_stage *s = &l->stage;
   const struct msift_team *team = &l->ctx->team;
-  int64_t position = s->begin;
+  int64_t position = msift_lane_next(l->lanes, team->size, team->rank, s->begin), lane = position % l->lanes;
 
   for (int64_t i = 0; i < s->share; i++) {
-    position = msift_lane_next(l->lanes, team->size, team->rank, position);
-    s->positions[i] = position++;
+    int64_t step = lane + team->size < l->lanes ? team->size : l->lanes - lane + team->rank;
+
+    s->positions[i] = position;
+    position += step;
+    lane = lane + step < l->lanes ? lane + step : team->rank;
   }
 }
 
@@ -130,11 +138,11 @@ static void prefetch(mpisift_loader *l)
   const struct msift_team *team = &l->ctx->team;
   int64_t end = s->end + (s->end - s->begin), position = s->end, n = 0;
 
-  if (l->source.prefetch == NULL)
+  if (l->source.prefetch == NULL || team->rank >= l->order.lanes)
     return;
   end = end < l->source.n ? end : l->source.n;
   while (n < s->capacity && (position = msift_lane_next(l->lanes, team->size, team->rank, position)) < end)
-    s->ahead[n++] = msift_order_id(&l->order, position++);
+    s->ahead[n++] = msift_walk_id(&l->walk, &l->order, position++);
   s->ahead_epoch = l->epoch;
   s->ahead_begin = s->end;
   s->n_ahead = n;
@@ -150,7 +158,7 @@ static void read_indexed(mpisift_loader *l, void *const *dst)
   int code;
 
   for (int64_t i = s->filled; i < s->share; i++)
-    s->ids[i] = i < known ? s->ahead[i] : msift_order_id(&l->order, s->positions[i]);
+    s->ids[i] = i < known ? s->ahead[i] : msift_walk_id(&l->walk, &l->order, s->positions[i]);
   code = n > 0 ? l->source.read(l->source.user, n, s->ids + s->filled, dst) : 0;
   if (code != 0) {
     msift_callback_failed(l, "reading", code);
@@ -200,7 +208,18 @@ static void pad(mpisift_loader *l, int64_t begin, int64_t end)
   for (int64_t i = begin; i < end; i++)
     l->stage.ids[i] = -1;
   for (int f = 0; f < l->source.n_fields && begin < end; f++)
-    memset(row(l, f, begin), 0, (size_t)(end - begin) * l->field_bytes[f]);
+    memset(msift_stage_row(l, f, begin), 0, (size_t)(end - begin) * l->field_bytes[f]);
+}
+
+/* Candidates of a round that nobody scores become the next batch, where none waits already: a copy is saved. At depth 1
+ * the batch before is still in use. */
+static void choose_place(mpisift_loader *l)
+{
+  struct msift_stage *s = &l->stage;
+
+  if (s->filled == 0)
+    s->in_batch = l->source.n > 0 && s->score_calls == 0 && l->config.pipeline_depth == 0 && l->pool.owners.n == 0 &&
+                  s->share <= l->quota;
 }
 
 /* Rows read before a failure stay: a repeated call goes on behind them. */
@@ -213,8 +232,9 @@ void msift_stage_read(mpisift_loader *l)
   msift_error_clear(&l->ctx->cause);
   if (l->failure.status == MPISIFT_OK && msift_team_leads(&l->ctx->team)) {
     msift_stage_place(l);
+    choose_place(l);
     for (int f = 0; f < l->source.n_fields; f++)
-      dst[f] = row(l, f, s->filled);
+      dst[f] = msift_stage_row(l, f, s->filled);
     if (l->source.n < 0)
       read_stream(l, dst);
     else
@@ -260,7 +280,7 @@ static void call_score(mpisift_loader *l, int64_t first)
   int code;
 
   for (int f = 0; f < l->source.n_fields; f++)
-    candidates.data[f] = row(l, f, first);
+    candidates.data[f] = msift_stage_row(l, f, first);
   while (candidates.valid < l->score_rows && candidates.ids[candidates.valid] >= 0)
     candidates.valid++;
   msift_error_clear(&l->ctx->cause);

@@ -1,5 +1,6 @@
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,13 @@ bool msift_memory_takes(struct msift_memory *memory, int64_t n, size_t size, siz
   return n >= 0 && !__builtin_mul_overflow((size_t)n, size, bytes) && !refused(memory);
 }
 
+/* A block that is there from now on, or no longer. */
+static void count(struct msift_memory *memory, int sign, void *block)
+{
+  memory->blocks += sign * (block != NULL);
+  memory->bytes += sign * (int64_t)malloc_usable_size(block);
+}
+
 void *msift_alloc(struct msift_memory *memory, struct msift_error *error, int64_t n, size_t size)
 {
   size_t bytes = 0;
@@ -24,7 +32,7 @@ void *msift_alloc(struct msift_memory *memory, struct msift_error *error, int64_
   if (block == NULL)
     msift_error_set(error, MPISIFT_ERR_MEMORY, "cannot allocate %lld × %zu bytes", (long long)n, size);
   else
-    memory->blocks++;
+    count(memory, 1, block);
   return block;
 }
 
@@ -34,11 +42,13 @@ mpisift_status msift_resize(struct msift_memory *memory, struct msift_error *err
   size_t bytes = 0;
 
   memcpy(&old, array, sizeof old);
-  if (msift_memory_takes(memory, n, size, &bytes))
+  if (msift_memory_takes(memory, n, size, &bytes)) {
+    count(memory, -1, old);
     block = realloc(old, bytes > 0 ? bytes : 1);
+    count(memory, 1, block != NULL ? block : old);
+  }
   if (block == NULL)
     return msift_error_set(error, MPISIFT_ERR_MEMORY, "cannot allocate %lld × %zu bytes", (long long)n, size);
-  memory->blocks += old == NULL;
   memcpy(array, &block, sizeof block);
   return MPISIFT_OK;
 }
@@ -48,7 +58,7 @@ void msift_free(struct msift_memory *memory, void *array)
   void *old;
 
   memcpy(&old, array, sizeof old);
-  memory->blocks -= old != NULL;
+  count(memory, -1, old);
   free(old);
   old = NULL;
   memcpy(array, &old, sizeof old);

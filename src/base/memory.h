@@ -9,7 +9,8 @@
 #include "base/error.h"
 
 struct msift_memory {
-  int64_t blocks;     /* allocations alive */
+  int64_t blocks;     /* allocations alive, */
+  int64_t bytes;      /* and what they take */
   int64_t fail_after; /* > 0: so many more allocations succeed less one, then one fails; 0: none is made to fail */
   int64_t calls;      /* allocations and changes of size asked for so far */
 };

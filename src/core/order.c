@@ -56,26 +56,53 @@ static int64_t window_inverse(const struct msift_order *o, int64_t lane, int64_t
   return begin + msift_permute_inverse(&p, index - begin);
 }
 
-/* The id at a place in the concatenation of the permuted blocks. */
-static int64_t block_id(const struct msift_order *o, int64_t place)
+/* The id at a place in the concatenation of the permuted blocks. Returns how many places from there on have the ids
+ * that follow. */
+static int64_t block_run(const struct msift_order *o, const struct msift_rounds *rounds, int64_t place, int64_t *id)
 {
   int64_t missing = o->blocks.n * o->block - o->n;
   int64_t short_end = (o->short_at + 1) * o->block - missing;
   int64_t shifted = place >= short_end ? place + missing : place;
+  int64_t at = shifted / o->block, skip = shifted - at * o->block;
 
-  return msift_permute(&o->blocks, shifted / o->block) * o->block + shifted % o->block;
+  *id =
+      (rounds == NULL ? msift_permute(&o->blocks, at) : msift_permute_tabled(&o->blocks, rounds, at)) * o->block + skip;
+  return o->block - skip - (at == o->short_at ? missing : 0);
 }
 
-int64_t msift_order_id(const struct msift_order *o, int64_t position)
+int64_t msift_order_id_tabled(const struct msift_order *o, const struct msift_rounds *rounds, int64_t position)
 {
-  int64_t lane = position % o->lanes, index = position / o->lanes;
+  int64_t lane = position % o->lanes, index = position / o->lanes, id;
   int64_t begin = msift_run_begin(o->n, o->lanes, lane), end = msift_run_begin(o->n, o->lanes, lane + 1);
 
   if (!o->shuffle)
     return position;
   if (o->window > 1)
     index = window_index(o, lane, end - begin, index);
-  return block_id(o, begin + index);
+  block_run(o, rounds, begin + index, &id);
+  return id;
+}
+
+int64_t msift_order_id(const struct msift_order *o, int64_t position)
+{
+  return msift_order_id_tabled(o, NULL, position);
+}
+
+/* By the places in turn, each of which goes to its index. */
+void msift_order_window(const struct msift_order *o, const struct msift_rounds *rounds, int64_t lane, int64_t w,
+                        int64_t *ids)
+{
+  int64_t begin = msift_run_begin(o->n, o->lanes, lane), length = msift_run_begin(o->n, o->lanes, lane + 1) - begin;
+  int64_t first = w * o->window, n = min64(o->window, length - first), id = 0;
+  struct msift_permutation p = window_of(o, lane, length, w);
+  struct msift_image image;
+  bool imaged = msift_image_make(&image, &p);
+
+  for (int64_t i = 0, run = 0; i < n; i++, id++, run--) {
+    if (run == 0)
+      run = block_run(o, rounds, begin + first + i, &id);
+    ids[imaged ? msift_image_inverse(&image, &p, i) : msift_permute_inverse(&p, i)] = id;
+  }
 }
 
 /* The place of an id in the concatenation of the permuted blocks. */

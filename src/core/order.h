@@ -27,6 +27,14 @@ struct msift_order msift_order_make(int64_t n, int64_t block, int64_t lanes, int
 /* The id at a position, 0 <= position < n. */
 int64_t msift_order_id(const struct msift_order *order, int64_t position);
 
+/* The same, with the rounds of the blocks' permutation, or NULL. */
+int64_t msift_order_id_tabled(const struct msift_order *order, const struct msift_rounds *rounds, int64_t position);
+
+/* The ids at indices [w * window, (w + 1) * window) of a lane, or as far as that goes: index i of a lane is at position
+ * i * lanes + lane. Of an order with windows. */
+void msift_order_window(const struct msift_order *order, const struct msift_rounds *rounds, int64_t lane, int64_t w,
+                        int64_t *ids);
+
 /* The position of an id, 0 <= id < n. */
 int64_t msift_order_position(const struct msift_order *order, int64_t id);
 

@@ -3,7 +3,7 @@
 #include "core/random.h"
 
 /* Six mix large domains; the orders of a handful of values come out even with ten. */
-enum { ROUNDS = 10 };
+enum { ROUNDS = MSIFT_PERMUTATION_ROUNDS };
 
 struct msift_permutation msift_permutation_make(int64_t n, uint64_t key)
 {
@@ -61,4 +61,55 @@ int64_t msift_permute_inverse(const struct msift_permutation *p, int64_t i)
     x = decipher(p, x);
   while (x >= (uint64_t)p->n);
   return (int64_t)x;
+}
+
+bool msift_rounds_make(struct msift_rounds *rounds, const struct msift_permutation *p)
+{
+  if (p->half_bits > MSIFT_TABLED_BITS)
+    return false;
+  for (int r = 0; r < ROUNDS; r++)
+    for (uint64_t half = 0; half < UINT64_C(1) << p->half_bits; half++)
+      rounds->values[r][half] = (uint16_t)round_value(p, r, half);
+  return true;
+}
+
+int64_t msift_permute_tabled(const struct msift_permutation *p, const struct msift_rounds *rounds, int64_t i)
+{
+  uint32_t bits = (uint32_t)p->half_bits, x = (uint32_t)i;
+
+  do {
+    uint32_t left = x >> bits, right = x & ((1U << bits) - 1);
+
+    for (int r = 0; r < ROUNDS; r += 2) {
+      left ^= rounds->values[r][right];
+      right ^= rounds->values[r + 1][left];
+    }
+    x = left << bits | right;
+  } while (x >= p->n);
+  return x;
+}
+
+static uint16_t decipher_tabled(const struct msift_rounds *rounds, uint32_t bits, uint32_t x)
+{
+  uint32_t left = x >> bits, right = x & ((1U << bits) - 1);
+
+  for (int r = ROUNDS - 1; r > 0; r -= 2) {
+    right ^= rounds->values[r][left];
+    left ^= rounds->values[r - 1][right];
+  }
+  return (uint16_t)(left << bits | right);
+}
+
+/* One after the other without a branch, so that the processor works on several. */
+bool msift_image_make(struct msift_image *image, const struct msift_permutation *p)
+{
+  uint32_t bits = (uint32_t)p->half_bits;
+  struct msift_rounds rounds;
+
+  if (p->half_bits > MSIFT_IMAGE_BITS)
+    return false;
+  msift_rounds_make(&rounds, p);
+  for (uint32_t x = 0; x < 1U << 2 * bits; x++)
+    image->of[x] = decipher_tabled(&rounds, bits, x);
+  return true;
 }

@@ -13,7 +13,7 @@ static size_t slot_bytes(const struct msift_cache *c)
 
 /* Of the fields whose blocks do not all fit: as many blocks of each, since rows that are wanted together are in as many
  * blocks of one field as of another, large or small. Fields that fit leave the rest to the others. */
-static void share_budget(struct msift_dataset *d, size_t bytes)
+static void share_budget(struct msift_cache *caches, int n, size_t bytes)
 {
   bool again = true;
 
@@ -21,30 +21,31 @@ static void share_budget(struct msift_dataset *d, size_t bytes)
     size_t left = bytes, sum = 0;
 
     again = false;
-    for (int f = 0; f < d->n_fields; f++) {
-      const struct msift_cache *c = &d->fields[f].cache;
+    for (int f = 0; f < n; f++) {
+      const struct msift_cache *c = &caches[f];
       size_t all = slot_bytes(c) * (size_t)c->max_cached;
 
       sum += c->max_cached == 0 ? slot_bytes(c) : 0;
       left = all < left ? left - all : 0;
     }
-    for (int f = 0; f < d->n_fields; f++) {
-      struct msift_cache *c = &d->fields[f].cache;
+    for (int f = 0; f < n; f++) {
+      struct msift_cache *c = &caches[f];
 
       if (c->max_cached == 0 && (size_t)c->n_blocks <= left / sum) {
         c->max_cached = (int32_t)c->n_blocks;
         again = true;
       }
     }
-    for (int f = 0; f < d->n_fields && !again; f++)
-      if (d->fields[f].cache.max_cached == 0)
-        d->fields[f].cache.max_cached = left / sum > 0 ? (int32_t)(left / sum) : 1;
+    for (int f = 0; f < n && !again; f++)
+      if (caches[f].max_cached == 0)
+        caches[f].max_cached = left / sum > 0 ? (int32_t)(left / sum) : 1;
   }
 }
 
 static mpisift_status cache_init(struct msift_cache *c, struct msift_memory *memory, struct msift_error *error)
 {
   c->newest = c->oldest = -1;
+  c->reads = 1;
   c->by_row = c->rows == 1 && c->max_cached < c->n_blocks;
   MSIFT_TRY(msift_resize(memory, error, &c->cached, c->max_cached, sizeof *c->cached));
   MSIFT_TRY(msift_resize(memory, error, &c->place, c->n_blocks, sizeof *c->place));
@@ -52,16 +53,12 @@ static mpisift_status cache_init(struct msift_cache *c, struct msift_memory *mem
   return MPISIFT_OK;
 }
 
-mpisift_status msift_caches_init(struct msift_dataset *d, size_t bytes, struct msift_memory *memory,
+mpisift_status msift_caches_init(struct msift_cache *caches, int n, size_t bytes, struct msift_memory *memory,
                                  struct msift_error *error)
 {
-  for (int f = 0; f < d->n_fields; f++)
-    if (d->fields[f].cache.n_blocks > INT32_MAX)
-      return msift_error_set(error, MPISIFT_ERR_DATA, "%s: field %s has more than 2^31 chunks; store larger ones",
-                             d->path, d->fields[f].name);
-  share_budget(d, bytes);
-  for (int f = 0; f < d->n_fields; f++)
-    MSIFT_TRY(cache_init(&d->fields[f].cache, memory, error));
+  share_budget(caches, n, bytes);
+  for (int f = 0; f < n; f++)
+    MSIFT_TRY(cache_init(&caches[f], memory, error));
   return MPISIFT_OK;
 }
 
@@ -109,17 +106,18 @@ void msift_cache_touch(struct msift_cache *c, int32_t i)
   link_newest(c, i);
 }
 
-/* Where less than half of the rows are wanted of the blocks that are held, rows are read one by one. The last block may
- * be short, and rows may be wanted more than once; neither matters here. */
-static void judge(struct msift_cache *c, int64_t used)
+/* Where less than half of the rows are wanted of the blocks that are held, rows are read one by one. Rows may be wanted
+ * more than once, which does not matter here. */
+static void judge(struct msift_cache *c, const struct msift_cached *p)
 {
   c->n_left++;
-  c->n_left_used += used;
+  c->n_left_rows += p->n;
+  c->n_left_used += p->used;
   if (c->n_left < JUDGED)
     return;
-  c->wasteful = c->n_left_used * 2 < c->n_left * c->rows;
+  c->wasteful = c->n_left_used * 2 < c->n_left_rows;
   c->by_row = c->rows == 1 || c->wasteful;
-  c->n_left = c->n_left_used = 0;
+  c->n_left = c->n_left_rows = c->n_left_used = 0;
 }
 
 static void forget(struct msift_cache *c, struct msift_cached *p)
@@ -128,7 +126,7 @@ static void forget(struct msift_cache *c, struct msift_cached *p)
     c->place[p->block] = -1;
   p->block = p->group = -1;
   p->pinned = false;
-  p->used = 0;
+  p->used = p->announced = 0;
   atomic_store(&p->state, MSIFT_VACANT);
 }
 
@@ -142,7 +140,7 @@ static bool gives_way(struct msift_cached *p, struct msift_readers *readers)
   return state != MSIFT_QUEUED || msift_readers_cancel(readers, p);
 }
 
-int32_t msift_cache_claim(struct msift_cache *c, int64_t block, struct msift_readers *readers)
+static int32_t claim(struct msift_cache *c, int64_t block, bool ahead, struct msift_readers *readers)
 {
   int32_t i = c->oldest;
 
@@ -151,18 +149,35 @@ int32_t msift_cache_claim(struct msift_cache *c, int64_t block, struct msift_rea
     c->cached[i] = (struct msift_cached){.block = -1};
     link_newest(c, i);
   } else {
-    while (i >= 0 && !gives_way(&c->cached[i], readers))
+    while (i >= 0 && ((ahead && c->cached[i].announced == c->reads) || !gives_way(&c->cached[i], readers)))
       i = c->cached[i].newer;
     if (i < 0)
       return -1;
     if (c->cached[i].block >= 0)
-      judge(c, c->cached[i].used);
+      judge(c, &c->cached[i]);
   }
   forget(c, &c->cached[i]);
   msift_cache_touch(c, i);
   c->cached[i].block = block;
   c->place[block] = i;
+  c->n_begun++;
   return i;
+}
+
+int32_t msift_cache_claim(struct msift_cache *c, int64_t block, struct msift_readers *readers)
+{
+  return claim(c, block, false, readers);
+}
+
+int32_t msift_cache_claim_ahead(struct msift_cache *c, int64_t block, struct msift_readers *readers)
+{
+  return claim(c, block, true, readers);
+}
+
+void msift_cache_announce(struct msift_cache *c, int32_t i)
+{
+  msift_cache_touch(c, i);
+  c->cached[i].announced = c->reads;
 }
 
 void msift_cache_drop(struct msift_cache *c, int32_t i)

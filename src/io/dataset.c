@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "io/cache.h"
 #include "io/h5.h"
 #include "io/outside.h"
 #include "io/route.h"
@@ -94,7 +93,7 @@ static mpisift_status take_type(struct msift_dataset *d, struct msift_h5_field *
   if (type < 0)
     return msift_error_set(
         error, MPISIFT_ERR_DATA,
-        "%s: field %s has an unsupported type; integers of 8 to 64 bits, floats of 16 to 64 bits, enumerations and "
+        "%s: field %s has an unsupported type; integers of 1 to 8 bytes, floats of 16 to 64 bits, enumerations and "
         "arrays of these are read",
         d->path, field->name);
   field->field.type = (mpisift_type)type;
@@ -213,51 +212,38 @@ static void choose_blocks(struct msift_dataset *d)
   d->block = clamp(clamp(d->block, chunk_of_largest, INT64_MAX), 1, d->n);
   for (int f = 0; f < d->n_fields; f++) {
     struct msift_h5_field *field = &d->fields[f];
-    int64_t chunk = chunk_of(field), rows = (d->block + chunk - 1) / chunk * chunk;
+    int64_t chunk = chunk_of(field);
 
-    field->cache.rows = rows;
-    field->cache.n_blocks = (d->n + rows - 1) / rows;
-    field->cache.bytes = (size_t)field->cache.rows * field->bytes;
+    field->block = (d->block + chunk - 1) / chunk * chunk;
   }
 }
 
-/* How each field is read, and the most bytes of a chunk to be decoded. What decodes is made before rows are compared,
- * which needs it. */
-static mpisift_status choose_routes(struct msift_dataset *d, size_t *most, struct msift_memory *memory,
+size_t msift_dataset_decodes(const struct msift_dataset *d)
+{
+  size_t most = 0;
+
+  for (int f = 0; f < d->n_fields; f++) {
+    size_t decodes = msift_route_decodes(&d->fields[f]);
+
+    most = decodes > most ? decodes : most;
+  }
+  return most;
+}
+
+/* How each field is read. Rows are compared with what decodes. */
+static mpisift_status choose_routes(struct msift_dataset *d, struct msift_scratch *scratch, struct msift_memory *memory,
                                     struct msift_error *error)
 {
-  *most = 0;
-  for (int f = 0; f < d->n_fields; f++) {
-    size_t decodes;
-
-    MSIFT_TRY(msift_route_find(&d->fields[f], d->n, memory, error));
-    decodes = msift_route_decodes(&d->fields[f]);
-    *most = decodes > *most ? decodes : *most;
-  }
-  if (*most > 0)
-    MSIFT_TRY(msift_scratch_init(&d->scratch, *most, memory, error));
   for (int f = 0; f < d->n_fields; f++)
-    MSIFT_TRY(msift_route_check(&d->fields[f], d->n, &d->scratch, memory, error));
+    MSIFT_TRY(msift_route_find(&d->fields[f], d->n, memory, error));
+  MSIFT_TRY(msift_scratch_fit(scratch, msift_dataset_decodes(d), memory, error));
+  for (int f = 0; f < d->n_fields; f++)
+    MSIFT_TRY(msift_route_check(&d->fields[f], d->n, scratch, memory, error));
   return MPISIFT_OK;
 }
 
-/* Readers, where there is anything for them to do, and caches in what memory they leave. */
-static mpisift_status make_caches(struct msift_dataset *d, const struct msift_reading *reading, size_t most,
-                                  struct msift_memory *memory, struct msift_error *error)
-{
-  size_t bytes = reading->cache_bytes, scratch = most > 0 ? msift_scratch_bytes(most) : 0;
-  bool any = false;
-
-  for (int f = 0; f < d->n_fields; f++)
-    any = any || d->fields[f].route.why == NULL;
-  MSIFT_TRY(msift_readers_start(&d->readers, any ? reading->threads : 0, most, memory, error));
-  scratch *= 1 + (size_t)d->readers.n;
-  d->prefetch = reading->prefetch;
-  return msift_caches_init(d, bytes > scratch ? bytes - scratch : 0, memory, error);
-}
-
 static mpisift_status open_quietly(struct msift_dataset *d, const char *path, const char *group,
-                                   const char *const *names, int n_names, bool unlocked, size_t *most,
+                                   const char *const *names, int n_names, bool unlocked, struct msift_scratch *scratch,
                                    struct msift_memory *memory, struct msift_error *error)
 {
   struct listing listing = {0};
@@ -269,25 +255,22 @@ static mpisift_status open_quietly(struct msift_dataset *d, const char *path, co
     MSIFT_TRY(open_field(d, names == NULL ? listing.names[i] : names[i], error));
   choose_blocks(d);
   d->bytes = msift_storage_bytes(d->file);
-  return choose_routes(d, most, memory, error);
+  return choose_routes(d, scratch, memory, error);
 }
 
 mpisift_status msift_dataset_open(struct msift_dataset *d, const char *path, const char *group,
-                                  const char *const *names, int n_names, const struct msift_reading *reading,
+                                  const char *const *names, int n_names, bool unlocked, struct msift_scratch *scratch,
                                   struct msift_memory *memory, struct msift_error *error)
 {
   struct msift_h5_quiet quiet;
   mpisift_status status;
-  size_t most = 0;
 
   memset(d, 0, sizeof *d);
   d->file = d->group = H5I_INVALID_HID;
   snprintf(d->path, sizeof d->path, "%s", path);
   msift_h5_quiet_begin(&quiet);
-  status = open_quietly(d, path, group, names, n_names, reading->unlocked, &most, memory, error);
+  status = open_quietly(d, path, group, names, n_names, unlocked, scratch, memory, error);
   msift_h5_quiet_end(&quiet);
-  if (status == MPISIFT_OK)
-    status = make_caches(d, reading, most, memory, error);
   if (status != MPISIFT_OK)
     msift_dataset_close(d, memory);
   return status;
@@ -297,10 +280,8 @@ void msift_dataset_close(struct msift_dataset *d, struct msift_memory *memory)
 {
   struct msift_h5_quiet quiet;
 
-  msift_readers_stop(&d->readers, memory);
   msift_h5_quiet_begin(&quiet);
   for (int f = 0; f < d->n_fields; f++) {
-    msift_cache_destroy(&d->fields[f].cache, memory);
     msift_route_destroy(&d->fields[f], memory);
     H5Tclose(d->fields[f].memory_type);
     H5Dclose(d->fields[f].data);
@@ -308,8 +289,5 @@ void msift_dataset_close(struct msift_dataset *d, struct msift_memory *memory)
   H5Gclose(d->group);
   H5Fclose(d->file);
   msift_h5_quiet_end(&quiet);
-  msift_scratch_destroy(&d->scratch, memory);
-  msift_free(memory, &d->next);
-  msift_free(memory, &d->groups);
   d->n_fields = 0;
 }

@@ -44,12 +44,15 @@ mpisift_status msift_scratch_init(struct msift_scratch *s, size_t raw, struct ms
 {
   *s = (struct msift_scratch){.room = room_for(raw)};
   s->memory = msift_alloc(memory, error, 1, msift_scratch_bytes(raw));
-  if (s->memory == NULL)
+  if (s->memory == NULL) {
+    s->room = 0;
     return error->status;
+  }
   s->buffers[0] = msift_align(s->memory);
   s->buffers[1] = s->buffers[0] + s->room;
   if (inflateInit(&s->inflate) != Z_OK) {
     msift_free(memory, &s->memory);
+    s->room = 0;
     return msift_error_set(error, MPISIFT_ERR_MEMORY, "cannot allocate what zlib decompresses with");
   }
   s->can_inflate = true;
@@ -66,8 +69,19 @@ void msift_scratch_destroy(struct msift_scratch *s, struct msift_memory *memory)
   s->can_inflate = false;
 #ifdef HAVE_ZSTD
   ZSTD_freeDCtx(s->zstd);
+  s->zstd = NULL;
 #endif
   msift_free(memory, &s->memory);
+  s->room = 0;
+}
+
+mpisift_status msift_scratch_fit(struct msift_scratch *s, size_t raw, struct msift_memory *memory,
+                                 struct msift_error *error)
+{
+  if (raw == 0 || s->room >= room_for(raw))
+    return MPISIFT_OK;
+  msift_scratch_destroy(s, memory);
+  return msift_scratch_init(s, raw, memory, error);
 }
 
 static bool refuse(struct msift_fault *fault, const char *what)

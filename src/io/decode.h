@@ -49,6 +49,9 @@ size_t msift_stored_most(size_t raw);
 size_t msift_scratch_bytes(size_t raw);
 mpisift_status msift_scratch_init(struct msift_scratch *scratch, size_t raw, struct msift_memory *memory,
                                   struct msift_error *error);
+/* As large as is needed for chunks of `raw` bytes; 0: as it is. */
+mpisift_status msift_scratch_fit(struct msift_scratch *scratch, size_t raw, struct msift_memory *memory,
+                                 struct msift_error *error);
 void msift_scratch_destroy(struct msift_scratch *scratch, struct msift_memory *memory);
 
 /* Turn the first `stored` bytes of the scratch into the `raw` bytes of a chunk. Bit i of `skipped`: filter i was not

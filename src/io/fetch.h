@@ -2,6 +2,7 @@
 #ifndef MSIFT_IO_FETCH_H
 #define MSIFT_IO_FETCH_H
 
+#include "io/cache.h"
 #include "io/dataset.h"
 
 /* With pread, in any thread: rows [first, first + n) of a field that is read so, decoded. Where it has filters `first`

@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { PIECE = 256 }; /* ids that are translated together */
+#include "io/fetch.h"
 
 static mpisift_status add_path(struct msift_files *fs, const char *path, struct msift_memory *memory,
                                struct msift_error *error)
@@ -72,18 +72,37 @@ static int most_open(void)
   return most;
 }
 
+/* The readers let go of what they were to read of a file. */
+static void settle(struct msift_files *fs, const struct msift_file *file)
+{
+  for (int f = 0; f < fs->n_fields; f++)
+    for (int32_t i = 0; i < fs->caches[f].n_cached; i++) {
+      struct msift_cached *p = &fs->caches[f].cached[i];
+      int state = atomic_load(&p->state);
+
+      if (p->file != file || (state != MSIFT_QUEUED && state != MSIFT_READING))
+        continue;
+      if (!msift_readers_cancel(&fs->readers, p))
+        msift_readers_wait(&fs->readers, p, &fs->scratch);
+    }
+}
+
 static void close_file(struct msift_files *fs, struct msift_file *file, struct msift_memory *memory)
 {
   if (file->open == NULL)
     return;
+  if (fs->readers.n > 0)
+    settle(fs, file);
   msift_dataset_close(file->open, memory);
   msift_free(memory, &file->open);
   fs->n_open--;
 }
 
-static void close_oldest(struct msift_files *fs, struct msift_memory *memory)
+/* What was read row by row was read of the file that was opened, or is of no use. */
+static mpisift_status close_oldest(struct msift_files *fs, struct msift_memory *memory, struct msift_error *error)
 {
   struct msift_file *oldest = NULL;
+  struct msift_fault fault;
 
   for (int i = 0; i < fs->n_files; i++) {
     struct msift_file *file = &fs->files[i];
@@ -91,22 +110,23 @@ static void close_oldest(struct msift_files *fs, struct msift_memory *memory)
     if (file->open != NULL && (oldest == NULL || file->used < oldest->used))
       oldest = file;
   }
-  if (oldest != NULL)
-    close_file(fs, oldest, memory);
+  if (oldest->by_row && !msift_fetch_unchanged(&oldest->open->fields[0], &fault))
+    msift_error_set(error, MPISIFT_ERR_IO, "%.200s: %s", oldest->path, fault.what);
+  oldest->by_row = false;
+  close_file(fs, oldest, memory);
+  return error->status;
 }
 
 static mpisift_status open_file(struct msift_files *fs, struct msift_file *file, const char *const *names, int n_names,
-                                size_t cache_bytes, struct msift_memory *memory, struct msift_error *error)
+                                struct msift_memory *memory, struct msift_error *error)
 {
-  struct msift_reading reading = fs->reading;
-
-  reading.cache_bytes = cache_bytes;
   while (fs->n_open >= fs->max_open)
-    close_oldest(fs, memory);
+    MSIFT_TRY(close_oldest(fs, memory, error));
   file->open = msift_alloc(memory, error, 1, sizeof *file->open);
   if (file->open == NULL)
     return error->status;
-  if (msift_dataset_open(file->open, file->path, fs->group, names, n_names, &reading, memory, error) == MPISIFT_OK)
+  if (msift_dataset_open(file->open, file->path, fs->group, names, n_names, fs->reading.unlocked, &fs->scratch, memory,
+                         error) == MPISIFT_OK)
     fs->n_open++;
   else
     msift_free(memory, &file->open);
@@ -157,13 +177,36 @@ static void list_names(const struct msift_files *fs, const char *names[MPISIFT_M
     names[f] = fs->names[f];
 }
 
+/* The blocks of a file follow those of the files before it. */
+static mpisift_status number_blocks(struct msift_files *fs, struct msift_file *file, struct msift_error *error)
+{
+  const struct msift_dataset *d = file->open;
+
+  for (int f = 0; f < fs->n_fields; f++) {
+    const struct msift_h5_field *field = &d->fields[f];
+    struct msift_cache *c = &fs->caches[f];
+
+    file->blocks[f] = (struct msift_span){c->n_blocks, field->block};
+    c->n_blocks += (d->n + field->block - 1) / field->block;
+    if (c->n_blocks > INT32_MAX)
+      return msift_error_set(error, MPISIFT_ERR_DATA, "%s: field %s has more than 2^31 chunks; store larger ones",
+                             d->path, field->name);
+    c->rows = field->block > c->rows ? field->block : c->rows;
+    c->bytes = (size_t)c->rows * field->bytes;
+    c->whole = c->whole || field->route.why != NULL || field->route.filters.n > 0;
+    fs->located = fs->located || field->route.why == NULL;
+  }
+  return MPISIFT_OK;
+}
+
 /* Learn from a file what it holds. Of several files none stays open: a rank may not need it. */
 static mpisift_status look_into(struct msift_files *fs, int i, const char *const *names, int n_names,
                                 struct msift_memory *memory, struct msift_error *error)
 {
   struct msift_file *file = &fs->files[i];
+  size_t decodes;
 
-  MSIFT_TRY(open_file(fs, file, names, n_names, fs->n_files == 1 ? fs->reading.cache_bytes : 1, memory, error));
+  MSIFT_TRY(open_file(fs, file, names, n_names, memory, error));
   if (i == 0)
     take_fields(fs, file->open);
   MSIFT_TRY(check_fields(fs, file, error));
@@ -172,9 +215,22 @@ static mpisift_status look_into(struct msift_files *fs, int i, const char *const
   file[1].first = file->first + file->open->n;
   fs->block = file->open->block > fs->block ? file->open->block : fs->block;
   file->seen = file->open->fields[0].route.opened;
+  decodes = msift_dataset_decodes(file->open);
+  fs->decodes = decodes > fs->decodes ? decodes : fs->decodes;
+  MSIFT_TRY(number_blocks(fs, file, error));
   if (fs->n_files > 1)
     close_file(fs, file, memory);
   return MPISIFT_OK;
+}
+
+/* Readers, where there is anything for them to do, and caches in what memory they leave. */
+static mpisift_status make_caches(struct msift_files *fs, struct msift_memory *memory, struct msift_error *error)
+{
+  size_t bytes = fs->reading.cache_bytes, scratch = fs->decodes > 0 ? msift_scratch_bytes(fs->decodes) : 0;
+
+  MSIFT_TRY(msift_readers_start(&fs->readers, fs->located ? fs->reading.threads : 0, fs->decodes, memory, error));
+  scratch *= 1 + (size_t)fs->readers.n;
+  return msift_caches_init(fs->caches, fs->n_fields, bytes > scratch ? bytes - scratch : 0, memory, error);
 }
 
 static mpisift_status open_all(struct msift_files *fs, const char *const *paths, int n_paths, const char *const *names,
@@ -184,15 +240,12 @@ static mpisift_status open_all(struct msift_files *fs, const char *const *paths,
 
   MSIFT_TRY(list_files(fs, paths, n_paths, memory, error));
   fs->max_open = most_open();
-  if (fs->n_files > 1)
-    fs->reading.threads = 0; /* each file has threads of its own */
   MSIFT_TRY(look_into(fs, 0, names, n_names, memory, error));
   list_names(fs, found);
   for (int i = 1; i < fs->n_files; i++)
     MSIFT_TRY(look_into(fs, i, found, fs->n_fields, memory, error));
   fs->n = fs->files[fs->n_files].first;
-  fs->reads_ahead = fs->n_files == 1 && fs->files[0].open->readers.n > 0;
-  return MPISIFT_OK;
+  return make_caches(fs, memory, error);
 }
 
 mpisift_status msift_files_open(struct msift_files *fs, const char *const *paths, int n_paths, const char *group,
@@ -214,33 +267,31 @@ mpisift_status msift_files_open(struct msift_files *fs, const char *const *paths
 
 void msift_files_close(struct msift_files *fs, struct msift_memory *memory)
 {
+  msift_readers_stop(&fs->readers, memory);
   for (int i = 0; i < fs->n_files; i++) {
     close_file(fs, &fs->files[i], memory);
     msift_free(memory, &fs->files[i].path);
   }
+  for (int f = 0; f < fs->n_fields; f++)
+    msift_cache_destroy(&fs->caches[f], memory);
+  msift_scratch_destroy(&fs->scratch, memory);
+  msift_free(memory, &fs->next);
+  msift_free(memory, &fs->groups);
   msift_free(memory, &fs->files);
   msift_free(memory, &fs->group);
-  fs->n_files = 0;
-}
-
-/* A file's part of the cache, by its rows, in whole blocks, so that data that fit stay. */
-static size_t cache_of(const struct msift_files *fs, const struct msift_file *file)
-{
-  size_t row = 0, block;
-
-  for (int f = 0; f < fs->n_fields; f++)
-    row += mpisift_field_bytes(&fs->fields[f]);
-  block = (size_t)fs->block * row + (size_t)fs->n_fields * 64;
-  return (size_t)((double)fs->reading.cache_bytes * (double)(file[1].first - file->first) / (double)fs->n) + block;
+  fs->n_files = fs->n_fields = 0;
 }
 
 /* Of a file that has changed, rows may be others than those of which the epoch's order tells. */
-static bool is_changed(const struct msift_file *file)
+static bool is_changed(const struct msift_files *fs, const struct msift_file *file)
 {
   const struct stat *now = &file->open->fields[0].route.opened, *then = &file->seen;
+  bool same = now->st_size == then->st_size && now->st_mtim.tv_sec == then->st_mtim.tv_sec &&
+              now->st_mtim.tv_nsec == then->st_mtim.tv_nsec && msift_dataset_decodes(file->open) <= fs->decodes;
 
-  return now->st_size != then->st_size || now->st_mtim.tv_sec != then->st_mtim.tv_sec ||
-         now->st_mtim.tv_nsec != then->st_mtim.tv_nsec;
+  for (int f = 0; f < fs->n_fields; f++)
+    same = same && file->open->fields[f].block == file->blocks[f].rows;
+  return !same;
 }
 
 static mpisift_status reopen(struct msift_files *fs, struct msift_file *file, struct msift_memory *memory,
@@ -249,11 +300,11 @@ static mpisift_status reopen(struct msift_files *fs, struct msift_file *file, st
   const char *names[MPISIFT_MAX_FIELDS];
 
   list_names(fs, names);
-  MSIFT_TRY(open_file(fs, file, names, fs->n_fields, cache_of(fs, file), memory, error));
+  MSIFT_TRY(open_file(fs, file, names, fs->n_fields, memory, error));
   if (file->open->n != file[1].first - file->first)
     msift_error_set(error, MPISIFT_ERR_IO, "%.200s: it had %lld rows when it was opened first, and has %lld now",
                     file->path, (long long)(file[1].first - file->first), (long long)file->open->n);
-  else if (is_changed(file))
+  else if (is_changed(fs, file))
     msift_error_set(error, MPISIFT_ERR_IO, "%.200s: the file has changed since it was opened first", file->path);
   else
     check_fields(fs, file, error);
@@ -262,7 +313,14 @@ static mpisift_status reopen(struct msift_files *fs, struct msift_file *file, st
   return error->status;
 }
 
-static struct msift_file *file_of(const struct msift_files *fs, int64_t id)
+mpisift_status msift_file_use(struct msift_files *fs, struct msift_file *file, struct msift_memory *memory,
+                              struct msift_error *error)
+{
+  file->used = ++fs->clock;
+  return file->open != NULL ? MPISIFT_OK : reopen(fs, file, memory, error);
+}
+
+struct msift_file *msift_file_of(const struct msift_files *fs, int64_t id)
 {
   int low = 0, high = fs->n_files - 1;
 
@@ -275,44 +333,4 @@ static struct msift_file *file_of(const struct msift_files *fs, int64_t id)
       high = middle - 1;
   }
   return &fs->files[low];
-}
-
-/* Read those of the ids at the front that are in the same file: their number, or 0 with an error. */
-static int64_t read_run(struct msift_files *fs, int64_t n, const int64_t *ids, void *const *dst,
-                        struct msift_memory *memory, struct msift_error *error)
-{
-  struct msift_file *file = file_of(fs, ids[0]);
-  int64_t rows[PIECE], run = 0;
-
-  file->used = ++fs->clock;
-  if (file->open == NULL && reopen(fs, file, memory, error) != MPISIFT_OK)
-    return 0;
-  while (run < n && run < PIECE && ids[run] >= file->first && ids[run] < file[1].first) {
-    rows[run] = ids[run] - file->first;
-    run++;
-  }
-  return msift_dataset_read(file->open, run, rows, dst, memory, error) == MPISIFT_OK ? run : 0;
-}
-
-mpisift_status msift_files_read(struct msift_files *fs, int64_t n, const int64_t *ids, void *const *dst,
-                                struct msift_memory *memory, struct msift_error *error)
-{
-  void *to[MPISIFT_MAX_FIELDS];
-
-  if (fs->n_files == 1)
-    return msift_dataset_read(fs->files[0].open, n, ids, dst, memory, error);
-  for (int64_t i = 0, run; i < n; i += run) {
-    for (int f = 0; f < fs->n_fields; f++)
-      to[f] = (unsigned char *)dst[f] + (size_t)i * mpisift_field_bytes(&fs->fields[f]);
-    run = read_run(fs, n - i, ids + i, to, memory, error);
-    if (run == 0)
-      return error->status;
-  }
-  return MPISIFT_OK;
-}
-
-void msift_files_prefetch(struct msift_files *fs, int64_t n, const int64_t *ids, struct msift_memory *memory)
-{
-  if (fs->reads_ahead)
-    msift_dataset_prefetch(fs->files[0].open, n, ids, memory);
 }

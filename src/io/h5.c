@@ -34,6 +34,7 @@ const char *msift_h5_cause(char *text)
   return text;
 }
 
+/* The smallest of ours that holds it: HDF5 converts those of 3 bytes, and the like. */
 static int integer_type(hid_t type)
 {
   static const mpisift_type types[2][4] = {{MPISIFT_U8, MPISIFT_U16, MPISIFT_U32, MPISIFT_U64},
@@ -42,7 +43,7 @@ static int integer_type(hid_t type)
   int is_signed = H5Tget_sign(type) != H5T_SGN_NONE;
 
   for (int i = 0; i < 4; i++)
-    if (size == (size_t)1 << i)
+    if (size <= (size_t)1 << i)
       return (int)types[is_signed][i];
   return -1;
 }

@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "io/dataset.h"
+#include "io/cache.h"
 #include "io/fetch.h"
 
 static void unlink_job(struct msift_readers *r, struct msift_cached *p)

@@ -1,3 +1,5 @@
+#include <config.h>
+
 #include "tools/h5.h"
 
 #include <stdio.h>
@@ -7,6 +9,19 @@ void h5_start(void)
 {
   H5dont_atexit();
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+hid_t h5_access(bool unlocked)
+{
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+
+#ifdef HAVE_H5PSET_FILE_LOCKING
+  if (unlocked)
+    H5Pset_file_locking(access, false, true);
+#else
+  (void)unlocked;
+#endif
+  return access;
 }
 
 enum { REASON_SIZE = 512 };
@@ -87,7 +102,7 @@ static bool number_name(hid_t type, char *name, size_t size)
   bool swapped = bytes > 1 && H5Tget_order(type) == H5T_ORDER_BE;
 
   snprintf(name, size, "%s%zu%s", base, 8 * bytes, swapped ? " (big-endian)" : "");
-  return bytes == 2 || bytes == 4 || bytes == 8 || (bytes == 1 && class == H5T_INTEGER);
+  return class == H5T_INTEGER ? bytes <= 8 : bytes == 2 || bytes == 4 || bytes == 8;
 }
 
 /* What enumerations and arrays are made of. */

@@ -10,6 +10,9 @@
  * would crash on a file that could not be written (1.10). */
 void h5_start(void);
 
+/* How a file is to be opened; to be closed with H5Pclose(). HDF5 before 1.10.7 asks the environment only. */
+hid_t h5_access(bool unlocked);
+
 /* The innermost message of HDF5's error stack, or the system's message in it. Valid until the next call. */
 const char *h5_reason(void);
 

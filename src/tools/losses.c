@@ -72,13 +72,16 @@ static bool close_target(target *to)
 
 static bool open_target(target *to, const loss_field *field, text *message)
 {
+  hid_t access = h5_access(field->unlocked);
+  const char *reason = NULL;
   *to = (target){.group = -1};
-  to->file = H5Fopen(field->file, H5F_ACC_RDWR, H5P_DEFAULT);
-  if (to->file < 0) {
-    const char *reason = h5_reason();
-    /* HDF5 locks the files it has open. */
+  to->file = H5Fopen(field->file, H5F_ACC_RDWR, access);
+  if (to->file < 0)
+    reason = h5_reason();
+  H5Pclose(access);
+  /* HDF5 locks the files it has open. */
+  if (reason)
     return refuse(field, message, strcmp(reason, strerror(EAGAIN)) == 0 ? "another program has it open" : reason);
-  }
   to->group = H5Gopen2(to->file, field->group, H5P_DEFAULT);
   bool ok = to->group >= 0 ? check_target(to, field, message) : refuse(field, message, "the file has no such group");
   if (ok)

@@ -11,7 +11,8 @@
 
 typedef struct loss_field {
   const char *file, *group, *name;
-  bool replace; /* losses that the field holds; nothing else is replaced */
+  bool replace;  /* losses that the field holds; nothing else is replaced */
+  bool unlocked; /* the file is not locked */
 } loss_field;
 
 /* This rank's slice of the losses; data_slice() says which. */

@@ -268,7 +268,7 @@ static int with_network(train_job *job)
 
 static loss_field loss_field_of(const train_options *options)
 {
-  return (loss_field){options->file, options->loss_group, options->loss_field, options->force};
+  return (loss_field){options->file, options->loss_group, options->loss_field, options->force, options->unlocked};
 }
 
 static mpisift_reading reading_of(const train_options *options)

@@ -17,6 +17,7 @@ struct planned {
   bool misclassifies;           /* the last rank gives a class that does not exist */
   bool late;                    /* a batch is reported when the next one has come */
   struct index_given last;
+  int64_t announced[256], n_announced, n_unannounced; /* ids that were announced last; reads of others */
 };
 
 static int fails(struct planned *p)
@@ -30,6 +31,8 @@ static int read_samples(void *user, int64_t n, const int64_t *ids, void *const *
 
   if (fails(p))
     return 7;
+  p->n_unannounced += n != p->n_announced || memcmp(ids, p->announced, (size_t)n * sizeof *ids) != 0;
+  p->n_announced = 0;
   for (int64_t i = 0; i < n; i++) {
     for (int k = 0; k < WIDTH; k++)
       ((float *)dst[0])[i * WIDTH + k] = (float)(ids[i] * 10 + k);
@@ -37,6 +40,15 @@ static int read_samples(void *user, int64_t n, const int64_t *ids, void *const *
   }
   p->served += n;
   return 0;
+}
+
+static void announce_samples(void *user, int64_t n, const int64_t *ids)
+{
+  struct planned *p = user;
+
+  CU_ASSERT_FATAL(n > 0 && n <= 256);
+  memcpy(p->announced, ids, (size_t)n * sizeof *ids);
+  p->n_announced = n;
 }
 
 static int64_t wrong_fields(const mpisift_batch *b, int64_t rows)
@@ -71,8 +83,13 @@ static int score(void *user, const mpisift_batch *b, const mpisift_scores *score
 
 static mpisift_source source_of(struct planned *p)
 {
-  return (mpisift_source){
-      .user = p, .n = p->r.w.n, .block = p->r.w.block, .n_fields = 2, .fields = fields, .read = read_samples};
+  return (mpisift_source){.user = p,
+                          .n = p->r.w.n,
+                          .block = p->r.w.block,
+                          .n_fields = 2,
+                          .fields = fields,
+                          .read = read_samples,
+                          .prefetch = announce_samples};
 }
 
 static void planned_open(struct planned *p, const struct index_world *w, mpisift_team *team)
@@ -206,7 +223,9 @@ static void run_planned(const struct index_world *w)
   served = p.served;
   MPI_Allreduce(MPI_IN_PLACE, &served, 1, MPI_INT64_T, MPI_SUM, MPI_COMM_WORLD);
   trained = mpisift_loader_stats(p.l, MPISIFT_RUN).trained + mpisift_loader_stats(p.l, MPISIFT_RUN).scored;
-  CU_ASSERT_EQUAL(served, trained); /* nothing else is read */
+  CU_ASSERT_EQUAL(served, trained); /* nothing else is read, */
+  CU_ASSERT_EQUAL(p.n_announced, 0);
+  CU_ASSERT(p.n_unannounced <= w->config.epochs); /* and all but an epoch's first is announced */
   planned_close(&p);
 }
 

@@ -112,6 +112,39 @@ static void a_batch_is_on_its_way(void)
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
 }
 
+static void *read_to;
+static int (*read_rows)(void *user, int64_t n, const int64_t *ids, void *const *dst);
+
+static int note_place(void *user, int64_t n, const int64_t *ids, void *const *dst)
+{
+  read_to = dst[0];
+  return read_rows(user, n, ids, dst);
+}
+
+/* Where nobody scores, rows are read to where the batch has them. */
+static void no_copy_without_scores(void)
+{
+  for (int depth = 0; depth < 2; depth++) {
+    struct world w = world_make("no copy", SAMPLES, 24);
+    mpisift_ctx *ctx = open_world();
+    mpisift_source source = world_source(&w);
+    mpisift_loader *loader = NULL;
+    mpisift_batch batch;
+
+    w.config.policy = "all";
+    w.config.pipeline_depth = depth;
+    read_rows = source.read;
+    source.read = note_place;
+    CU_ASSERT_EQUAL_FATAL(mpisift_loader_create(ctx, &w.config, &source, NULL, NULL, &loader), MPISIFT_OK);
+    for (int step = 0; step < 20; step++) {
+      CU_ASSERT_EQUAL_FATAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+      CU_ASSERT_EQUAL(batch.data[0] == read_to, depth == 0);
+    }
+    CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+    CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+  }
+}
+
 TEST_MAIN("pool", {"one rank accepts everything", one_rank_accepts},
           {"some calls accept everything", some_calls_accept}, {"some epochs accept everything", some_epochs_accept},
-          {"a batch is on its way", a_batch_is_on_its_way})
+          {"a batch is on its way", a_batch_is_on_its_way}, {"no copy without scores", no_copy_without_scores})

@@ -291,6 +291,35 @@ static void user_block(void)
   end(&f);
 }
 
+/* Integers of 3 and 5 bytes, which HDF5 converts to the next size that is ours. */
+static void odd_integers(void)
+{
+  static const char *const names[] = {"three", "three unsigned", "five"};
+  const hid_t own[] = {H5T_NATIVE_INT32, H5T_NATIVE_UINT32, H5T_NATIVE_INT64};
+  struct fixture f;
+
+  begin(&f);
+  if (test_rank == 0) {
+    hid_t file = create(&f);
+
+    for (int i = 0; i < 3; i++) {
+      struct made m = {.type = H5Tcopy(i == 1 ? H5T_STD_U32BE : H5T_STD_I64LE),
+                       .rank = 1,
+                       .shape = {5},
+                       .chunk = {i == 0 ? 0 : CHUNK, 5},
+                       .properties = H5Pcreate(H5P_DATASET_CREATE)};
+
+      H5Tset_size(m.type, i < 2 ? 3 : 5);
+      H5Dclose(make_in(file, names[i], &m));
+    }
+    H5Fclose(file);
+  }
+  written();
+  for (int i = 0; i < 3; i++)
+    check_field(&f, names[i], own[i], "H5Dread: its elements do not fill their bytes in a usual way");
+  end(&f);
+}
+
 /* Arrays of three numbers, arrays of arrays, and enumerations; their dimensions are the last ones of a row. */
 static void arrays_and_enumerations(void)
 {
@@ -558,7 +587,7 @@ static void explanations(void)
 }
 
 TEST_MAIN("reading", {"types and filters", types_and_filters}, {"new format", new_format}, {"user block", user_block},
-          {"arrays and enumerations", arrays_and_enumerations},
+          {"arrays and enumerations", arrays_and_enumerations}, {"odd integers", odd_integers},
           {"holes and skipped filters", holes_and_skipped_filters}, {"left to HDF5", left_to_hdf5},
           {"open for writing", open_for_writing}, {"an unfiltered last chunk", an_unfiltered_last_chunk},
           {"blocks are whole chunks", blocks_are_whole_chunks},

@@ -75,6 +75,15 @@ cp "$file" referenced.h5
 # shellcheck disable=SC2086
 ranks 2 referenced.h5 $short --arms full --write-losses /train/reference_loss >out 2>err
 result $? "reference losses"
+if command -v flock >/dev/null; then
+  cp "$file" locked.h5
+  # shellcheck disable=SC2086
+  flock -x locked.h5 mpiexec -n 1 "$MPISIFT" train locked.h5 $short --arms full --write-losses /train/loss >out 2>err
+  same "a file that another program has locked is refused" 1 $?
+  # shellcheck disable=SC2086
+  flock -x locked.h5 mpiexec -n 1 "$MPISIFT" train locked.h5 $short --arms full --unlocked --write-losses /train/loss >out 2>err
+  result $? "and written to with --unlocked"
+fi
 
 # trains NAME RANKS LEAST MOST OPTION...: and keeps a share of the candidates between least and most.
 trains() {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/order.h"
+#include "core/walk.h"
 #include "testing.h"
 
 /* Ids out of range, met twice, or that do not lead back to their position. */
@@ -373,6 +374,73 @@ static void lane_next(void)
   CU_ASSERT_EQUAL(wrong, 0);
 }
 
+/* Ids of a walk, of each rank's positions in turn and now and then of others, are those of the order. */
+static int64_t strays(const struct msift_order *orders, int64_t ranks)
+{
+  struct msift_memory memory = {0};
+  struct msift_error error = {0};
+  int64_t wrong = 0;
+
+  for (int64_t rank = 0; rank < ranks && rank < orders->lanes; rank++) {
+    struct msift_walk walk = {0};
+
+    for (int e = 0; e < 3; e++) {
+      const struct msift_order *o = &orders[e % 2];
+
+      CU_ASSERT_EQUAL(msift_walk_reserve(&walk, o, ranks, rank, &memory, &error), MPISIFT_OK);
+      for (int64_t q = msift_lane_next(o->lanes, ranks, rank, 0); q < o->n;
+           q = msift_lane_next(o->lanes, ranks, rank, q + 1)) {
+        int64_t other = msift_lane_next(o->lanes, ranks, rank, q * 7919 % o->n);
+
+        wrong += msift_walk_id(&walk, o, q) != msift_order_id(o, q);
+        if (q % 11 == 0 && other < o->n)
+          wrong += msift_walk_id(&walk, o, other) != msift_order_id(o, other);
+      }
+    }
+    msift_walk_destroy(&walk, &memory);
+  }
+  CU_ASSERT_EQUAL(memory.blocks, 0);
+  return wrong;
+}
+
+static void walks(void)
+{
+  static const int64_t sizes[] = {1, 2, 3, 5, 64, 127, 129, 1009, 4096, 9973};
+  static const int64_t shapes[][3] = {{1, 1, 2}, {1, 7, 2}, {16, 5, 1}, {64, 3, 2}, {21, 240, 2}, {7, 2, 5000}};
+
+  for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++)
+      for (int shuffle = 0; shuffle < 2; shuffle++) {
+        struct msift_order orders[2];
+
+        for (int e = 0; e < 2; e++)
+          orders[e] = msift_order_make(sizes[s], shapes[k][0], shapes[k][1], shapes[k][2], shuffle, 3, e);
+        CU_ASSERT_EQUAL(strays(orders, 1) + strays(orders, 4), 0);
+      }
+}
+
+/* Too large for tables, or for windows to be held. */
+static void large_walks(void)
+{
+  const int64_t window = 1 << 22, n = INT64_C(1) << 44;
+  const struct msift_order orders[] = {msift_order_make(n, 1 << 21, 4, 2, true, 3, 0),
+                                       msift_order_make(n, 1, 5, 2, true, 3, 0)};
+  struct msift_memory memory = {0};
+  struct msift_error error = {0};
+
+  for (int k = 0; k < 2; k++) {
+    struct msift_walk walk = {0};
+    int64_t wrong = 0;
+
+    CU_ASSERT_EQUAL(msift_walk_reserve(&walk, &orders[k], 1, 0, &memory, &error), MPISIFT_OK);
+    CU_ASSERT(memory.bytes < 1 << 20);
+    for (int64_t q = 0; q < n - 5 * window; q += n / 999)
+      wrong += msift_walk_id(&walk, &orders[k], q) != msift_order_id(&orders[k], q);
+    CU_ASSERT_EQUAL(wrong, 0);
+    msift_walk_destroy(&walk, &memory);
+  }
+}
+
 TEST_MAIN("order", {"small sizes", small_sizes}, {"large sizes", large_sizes}, {"many sizes", many_sizes},
           {"huge size", huge_size}, {"epochs and seeds differ", epochs_and_seeds_differ},
           {"windows differ", windows_differ}, {"no shuffle", no_shuffle}, {"positions are even", positions_are_even},
@@ -380,4 +448,5 @@ TEST_MAIN("order", {"small sizes", small_sizes}, {"large sizes", large_sizes}, {
           {"blocks are shuffled", blocks_are_shuffled}, {"windows are in full shuffle", windows_are_in_full_shuffle},
           {"single samples are in full shuffle", single_samples_are_in_full_shuffle},
           {"windows touch few blocks", windows_touch_few_blocks}, {"lane counts", lane_counts},
-          {"lane count maxima", lane_count_maxima}, {"next position", lane_next})
+          {"lane count maxima", lane_count_maxima}, {"next position", lane_next}, {"walks", walks},
+          {"large walks", large_walks})
