@@ -193,6 +193,7 @@ mpisift_status msift_agreement_take(mpisift_loader *loader, const uint32_t *word
 
 /* stage.c: the fallible half of a round. */
 void msift_stage_read(mpisift_loader *loader);
+void msift_stage_fetch(mpisift_loader *loader, int64_t end, void *const *dst); /* rows `filled` to `end`, into dst */
 void msift_stage_score(mpisift_loader *loader);
 void msift_stage_take(mpisift_loader *loader); /* what is pushed, in place of both */
 void msift_stage_place(mpisift_loader *loader);
@@ -201,6 +202,9 @@ void msift_stage_destroy(mpisift_loader *loader);
 
 /* judge.c: decide on the candidates of a stage, into the round's words. */
 void msift_stage_decide(mpisift_loader *loader);
+/* Say of a row which score is no good: the loss, or the one that the policy goes by; that its class is none. */
+void msift_stage_flaw(mpisift_loader *loader, int64_t row, float loss, double score);
+void msift_stage_bad_group(mpisift_loader *loader, int64_t row, int32_t group);
 /* The words that tell which positions are accepted. */
 int64_t msift_map_words(const mpisift_loader *loader, int64_t positions);
 
@@ -216,6 +220,8 @@ size_t msift_record_size(const mpisift_loader *loader, const unsigned char *reco
  * msift_pool_settle: the stage is needed for other rows; none of them stay there. */
 void msift_pool_settle(mpisift_loader *loader);
 void msift_pool_pop(mpisift_loader *loader, int64_t n);
+/* The id of record i. */
+int64_t msift_pool_id(const mpisift_loader *loader, int64_t i);
 /* Sample i as a record to be sent, returns its end; and as a row of the batch, returns its tag. */
 unsigned char *msift_pool_pack(const mpisift_loader *loader, int64_t i, unsigned char *record);
 struct msift_tag msift_pool_read(mpisift_loader *loader, int64_t i, int64_t row);

@@ -21,6 +21,11 @@ void msift_pool_pop(mpisift_loader *l, int64_t n)
   l->stage.first_kept += n - records;
 }
 
+int64_t msift_pool_id(const mpisift_loader *l, int64_t i)
+{
+  return msift_pool_tag(&l->pool, i)->id;
+}
+
 static int64_t staged(const mpisift_loader *l, int64_t i)
 {
   return l->stage.kept[l->stage.first_kept + i - l->pool.records.n];

@@ -130,7 +130,7 @@ static void prefetch(mpisift_loader *l)
   const struct msift_team *team = &l->ctx->team;
   int64_t end = s->end + (s->end - s->begin), position = s->end, n = 0;
 
-  if (l->source.prefetch == NULL)
+  if (l->source.prefetch == NULL || l->source.n < 0)
     return;
   end = end < l->source.n ? end : l->source.n;
   while (n < s->capacity && (position = msift_lane_next(l->lanes, team->size, team->rank, position)) < end)
@@ -142,22 +142,20 @@ static void prefetch(mpisift_loader *l)
     l->source.prefetch(l->source.user, n, s->ahead);
 }
 
-static void read_indexed(mpisift_loader *l, void *const *dst)
+static void read_indexed(mpisift_loader *l, int64_t end, void *const *dst)
 {
   struct msift_stage *s = &l->stage;
-  int64_t n = s->share - s->filled;
+  int64_t n = end - s->filled;
   int64_t known = s->ahead_epoch == l->epoch && s->ahead_begin == s->begin ? s->n_ahead : 0;
   int code;
 
-  for (int64_t i = s->filled; i < s->share; i++)
+  for (int64_t i = s->filled; i < end; i++)
     s->ids[i] = i < known ? s->ahead[i] : msift_order_id(&l->order, s->positions[i]);
   code = n > 0 ? l->source.read(l->source.user, n, s->ids + s->filled, dst) : 0;
-  if (code != 0) {
+  if (code != 0)
     msift_callback_failed(l, "reading", code);
-    return;
-  }
-  s->filled = s->share;
-  prefetch(l);
+  else
+    s->filled = end;
 }
 
 static mpisift_status check_ids(mpisift_loader *l, const int64_t *ids, int64_t n)
@@ -169,10 +167,10 @@ static mpisift_status check_ids(mpisift_loader *l, const int64_t *ids, int64_t n
   return MPISIFT_OK;
 }
 
-static void read_stream(mpisift_loader *l, void *const *dst)
+static void read_stream(mpisift_loader *l, int64_t end, void *const *dst)
 {
   struct msift_stage *s = &l->stage;
-  int64_t want = s->share - s->filled, got = 0;
+  int64_t want = end - s->filled, got = 0;
   int code = 0;
 
   if (!l->stream_begun && l->source.begin_epoch != NULL)
@@ -195,6 +193,14 @@ static void read_stream(mpisift_loader *l, void *const *dst)
   l->stream_ended = l->failure.status == MPISIFT_OK && got < want;
 }
 
+void msift_stage_fetch(mpisift_loader *l, int64_t end, void *const *dst)
+{
+  if (l->source.n < 0)
+    read_stream(l, end, dst);
+  else
+    read_indexed(l, end, dst);
+}
+
 static void pad(mpisift_loader *l, int64_t begin, int64_t end)
 {
   for (int64_t i = begin; i < end; i++)
@@ -215,10 +221,9 @@ void msift_stage_read(mpisift_loader *l)
     msift_stage_place(l);
     for (int f = 0; f < l->source.n_fields; f++)
       dst[f] = row(l, f, s->filled);
-    if (l->source.n < 0)
-      read_stream(l, dst);
-    else
-      read_indexed(l, dst);
+    msift_stage_fetch(l, s->share, dst);
+    if (l->failure.status == MPISIFT_OK)
+      prefetch(l);
   }
   l->run.seconds[MSIFT_READ] += msift_range_end(l->ctx) - begin;
 }
