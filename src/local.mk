@@ -153,6 +153,8 @@ endif
 cuda_sources = \
 	src/backend/cuda/pinned.c
 kernel_launchers = \
+	src/backend/cuda/device.c \
+	src/backend/cuda/device.h \
 	src/backend/cuda/kernels.h \
 	src/backend/cuda/load.cuh \
 	src/backend/cuda/losses.c \

@@ -74,6 +74,7 @@ scale_programs = \
 	tests/scale/batches \
 	tests/scale/saving
 gpu_tests = \
+	tests/gpu/test_device \
 	tests/gpu/test_device_losses \
 	tests/gpu/test_pinned
 # A program for tests/digest.sh.
