@@ -153,12 +153,16 @@ endif
 cuda_sources = \
 	src/backend/cuda/pinned.c
 kernel_launchers = \
+	src/backend/cuda/copy.cuh \
 	src/backend/cuda/device.c \
 	src/backend/cuda/device.h \
 	src/backend/cuda/kernels.h \
 	src/backend/cuda/load.cuh \
 	src/backend/cuda/losses.c \
 	src/backend/cuda/losses.cu \
+	src/backend/cuda/records.c \
+	src/backend/cuda/records.cu \
+	src/backend/cuda/records.h \
 	src/backend/cuda/tokens.cu
 if HAVE_CUDA
 libmpisift_core_la_SOURCES += $(cuda_sources)
@@ -183,6 +187,7 @@ am__v_NVCC_1 =
 	$(AM_V_NVCC)$(LIBTOOL) $(AM_V_lt) --tag=CC $(LIBTOOLFLAGS) --mode=compile \
 	  $(SHELL) $(top_srcdir)/scripts/nvcc-libtool $(NVCC) $(NVCC_GENCODE) $(NVCCFLAGS) -I$(top_srcdir)/src -c -o $@ $<
 src/backend/cuda/losses.lo src/backend/cuda/tokens.lo: src/backend/cuda/kernels.h src/backend/cuda/load.cuh
+src/backend/cuda/records.lo: src/backend/cuda/copy.cuh src/backend/cuda/load.cuh src/backend/cuda/records.h
 
 lib_LTLIBRARIES += libmpisift.la
 libmpisift_la_SOURCES =

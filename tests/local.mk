@@ -76,6 +76,7 @@ scale_programs = \
 gpu_tests = \
 	tests/gpu/test_device \
 	tests/gpu/test_device_losses \
+	tests/gpu/test_device_records \
 	tests/gpu/test_pinned
 # A program for tests/digest.sh.
 digest = tests/mpi/digest
@@ -96,6 +97,7 @@ shell_tests = \
 	tests/tools/info.sh \
 	tests/tools/train.sh
 test_helpers = \
+	tests/gpu/device.h \
 	tests/mpi/h5_files.h \
 	tests/mpi/indexing.h \
 	tests/mpi/loading.h \

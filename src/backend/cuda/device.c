@@ -189,4 +189,6 @@ const struct msift_device msift_device_cuda = {
     .check_pointer = check_pointer,
     .losses = msift_cuda_losses,
     .tokens = msift_cuda_tokens,
+    .pack = msift_cuda_pack,
+    .scatter = msift_cuda_scatter,
 };

@@ -11,4 +11,7 @@ mpisift_status msift_cuda_losses(const struct msift_losses *job, const mpisift_s
                                  struct msift_error *error);
 mpisift_status msift_cuda_tokens(const struct msift_tokens *job, void *stream, struct msift_error *error);
 
+mpisift_status msift_cuda_pack(const struct msift_device_pack *job, void *stream, struct msift_error *error);
+mpisift_status msift_cuda_scatter(const struct msift_device_scatter *job, void *stream, struct msift_error *error);
+
 #endif
