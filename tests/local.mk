@@ -75,6 +75,7 @@ scale_programs = \
 	tests/scale/saving
 gpu_tests = \
 	tests/gpu/test_device \
+	tests/gpu/test_device_decide \
 	tests/gpu/test_device_losses \
 	tests/gpu/test_device_records \
 	tests/gpu/test_pinned

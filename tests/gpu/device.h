@@ -45,16 +45,27 @@ static inline void *pinned(size_t bytes)
   return block;
 }
 
+/* What up() has made and is to be released. */
+static void *ups[64];
+static int n_ups;
+
 /* Memory of exactly so many bytes on the device, a copy of the host's; from NULL: bytes 0x5a. */
 static inline void *up(const void *from, size_t bytes)
 {
   void *to = dev->allocate(&memory, &error, (int64_t)bytes, 1);
 
-  CU_ASSERT_PTR_NOT_NULL_FATAL(to);
+  CU_ASSERT_FATAL(to != NULL && n_ups < 64);
+  ups[n_ups++] = to;
   CU_ASSERT_EQUAL(from != NULL ? cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice) : cudaMemset(to, 0x5a, bytes),
                   cudaSuccess);
   CU_ASSERT_EQUAL(cudaDeviceSynchronize(), cudaSuccess);
   return to;
+}
+
+static inline void release_ups(void)
+{
+  while (n_ups > 0)
+    dev->release(&memory, ups[--n_ups]);
 }
 
 /* What the device has when all work is done. */

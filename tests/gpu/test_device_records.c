@@ -89,12 +89,6 @@ static struct msift_device_rows up_fields(const struct shape *s, int64_t n, bool
   return on;
 }
 
-static void release_fields(const struct shape *s, const struct msift_device_rows *on)
-{
-  for (int f = 0; f < s->n_fields; f++)
-    dev->release(&memory, on->fields[f] - s->begin[f]);
-}
-
 static void write_record(const struct shape *s, int64_t row, int64_t epoch, bool scored, unsigned char *record)
 {
   const struct msift_tag tag = {ids[row], epoch, scored ? losses[row] : NAN, probabilities[row], weights[row], 0};
@@ -127,13 +121,7 @@ static void check_pack(struct draw *r, const struct shape *s, int64_t n, bool pi
   CU_ASSERT_EQUAL(dev->pack(&job, queue, &error), MPISIFT_OK);
   down(found, job.records, (size_t)capacity * size);
   CU_ASSERT_EQUAL(memcmp(found, expected, (size_t)capacity * size), 0);
-  release_fields(s, &job.from);
-  dev->release(&memory, (void *)(uintptr_t)job.ids);
-  dev->release(&memory, (void *)(uintptr_t)job.losses);
-  dev->release(&memory, (void *)(uintptr_t)job.probabilities);
-  dev->release(&memory, (void *)(uintptr_t)job.weights);
-  dev->release(&memory, (void *)(uintptr_t)job.rows);
-  dev->release(&memory, job.records);
+  release_ups();
 }
 
 static void pack(void)
@@ -210,18 +198,7 @@ static void check_scatter(struct draw *r, const struct shape *s, int64_t n, int6
     memset(expected, 0x5a, s->bytes[f]);
     check_column(job.to.fields[f] + (size_t)all * s->bytes[f], expected, s->bytes[f]);
   }
-  release_fields(s, &job.to);
-  dev->release(&memory, places[0]);
-  dev->release(&memory, places[1]);
-  dev->release(&memory, (void *)(uintptr_t)job.sources);
-  dev->release(&memory, (void *)(uintptr_t)job.slots);
-  dev->release(&memory, job.ids);
-  dev->release(&memory, job.to_slots);
-  dev->release(&memory, job.epochs);
-  dev->release(&memory, job.losses);
-  dev->release(&memory, job.probabilities);
-  dev->release(&memory, job.weights);
-  dev->release(&memory, job.id_hash);
+  release_ups();
 }
 
 static void scatter(void)
@@ -253,9 +230,7 @@ static void fields_alone(void)
   CU_ASSERT_EQUAL(dev->scatter(&job, queue, &error), MPISIFT_OK);
   for (int f = 0; f < s->n_fields; f++)
     check_column(job.to.fields[f], fields[f], 2 * s->bytes[f]);
-  release_fields(s, &job.to);
-  dev->release(&memory, (void *)(uintptr_t)job.sources);
-  dev->release(&memory, records);
+  release_ups();
 }
 
 /* More rows than a grid has blocks. */

@@ -1,6 +1,7 @@
 /* Samples from rows to records and back: a record by 8 or 32 threads or by a block, and a wide one by a block for each
  * CHUNK of its bytes. */
 #include "backend/cuda/copy.cuh"
+#include "backend/cuda/mix.cuh"
 #include "backend/cuda/records.h"
 
 enum { CHUNK = AHEAD * 16 * THREADS };
@@ -75,14 +76,6 @@ __global__ void scatter_fields(const msift_cuda_scatter job, int size)
 
   if (p.record < job.n)
     copy_fields<false>(job.to, p.record, (unsigned char *)(uintptr_t)job.sources[p.record], p);
-}
-
-/* As msift_mix of core/random.h. */
-__device__ inline uint64_t mix(uint64_t x)
-{
-  x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-  x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-  return x ^ (x >> 31);
 }
 
 template <typename T> __device__ inline void put(T *column, int64_t i, T value)
