@@ -75,6 +75,7 @@ scale_programs = \
 	tests/scale/saving
 gpu_tests = \
 	tests/gpu/test_device_losses \
+	tests/gpu/test_nccl \
 	tests/gpu/test_pinned
 # A program for tests/digest.sh.
 digest = tests/mpi/digest
@@ -95,6 +96,7 @@ shell_tests = \
 	tests/tools/info.sh \
 	tests/tools/train.sh
 test_helpers = \
+	tests/gpu/aware_mpi.h \
 	tests/mpi/h5_files.h \
 	tests/mpi/indexing.h \
 	tests/mpi/loading.h \
