@@ -40,16 +40,17 @@ done])
 # CUDA's prefix is on the command line already, and /usr must not be repeated.
 AC_DEFUN([MPISIFT_NCCL_PROBE],
 [NCCL_LIBS=-lnccl
+AS_IF([test -f "$mpisift_nccl/lib64/libnccl.so"], [mpisift_nccl_lib=$mpisift_nccl/lib64],
+  [mpisift_nccl_lib=$mpisift_nccl/lib])
 AS_CASE([$mpisift_nccl], [/usr|"$mpisift_cuda"], [],
-  [AS_IF([test -d "$mpisift_nccl/lib64"], [mpisift_nccl_lib=$mpisift_nccl/lib64],
-     [mpisift_nccl_lib=$mpisift_nccl/lib])
-   NCCL_CPPFLAGS="-isystem $mpisift_nccl/include"
+  [NCCL_CPPFLAGS="-isystem $mpisift_nccl/include"
    NCCL_LIBS="-L$mpisift_nccl_lib -lnccl"; mpisift_nccl_rpath="-Wl,-rpath,$mpisift_nccl_lib"])
 mpisift_save_CPPFLAGS=$CPPFLAGS; mpisift_save_LIBS=$LIBS
 CPPFLAGS="$CPPFLAGS $NCCL_CPPFLAGS $CUDA_CPPFLAGS"; LIBS="$NCCL_LIBS $CUDA_LIBS $LIBS"
 AC_MSG_CHECKING([for NCCL in $mpisift_nccl])
-dnl The header may lie on the compiler's paths too, but this prefix is asked about.
-AS_IF([test -f "$mpisift_nccl/include/nccl.h"], [
+dnl Both may lie on the compiler's paths too, but this prefix is asked about. /usr has folders of its own for libraries.
+AS_IF([test -f "$mpisift_nccl/include/nccl.h" &&
+       { test "$mpisift_nccl" = /usr || test -f "$mpisift_nccl_lib/libnccl.so"; }], [
 AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <nccl.h>
 #if NCCL_VERSION_CODE < NCCL_VERSION(2, 14, 0)
 #error "NCCL is too old"

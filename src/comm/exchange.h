@@ -27,8 +27,8 @@ void msift_exchange_use(struct msift_exchange *exchange, struct msift_nccl *nccl
 mpisift_status msift_exchange_begin(struct msift_exchange *exchange, struct msift_error *error);
 mpisift_status msift_exchange_post(struct msift_exchange *exchange, struct msift_error *error);
 
-/* Post a message of n records to, or from, a rank. The memory is in use until msift_exchange_end(), on a stream until
- * it has come there. */
+/* Post a message of n records to, or from, a rank: one a rank between two ends. The memory is in use until
+ * msift_exchange_end(), on a stream until it has come there. */
 mpisift_status msift_exchange_send(struct msift_exchange *exchange, const void *records, int64_t n, int64_t to,
                                    struct msift_error *error);
 mpisift_status msift_exchange_receive(struct msift_exchange *exchange, void *records, int64_t n, int64_t from,
