@@ -52,8 +52,11 @@ libmpisift_core_la_SOURCES = \
 	src/base/ring.c \
 	src/base/ring.h \
 	src/base/type.c \
+	src/comm/aware.c \
+	src/comm/aware.h \
 	src/comm/exchange.c \
 	src/comm/exchange.h \
+	src/comm/nccl.h \
 	src/comm/reduce.c \
 	src/comm/reduce.h \
 	src/comm/route.c \
@@ -172,9 +175,16 @@ kernel_launchers = \
 	src/backend/cuda/tokens.cu
 if HAVE_CUDA
 libmpisift_core_la_SOURCES += $(cuda_sources)
-libmpisift_core_la_LIBADD += $(CUDA_LIBS)
+libmpisift_core_la_LIBADD += $(NCCL_LIBS) $(CUDA_LIBS)
 else
 EXTRA_DIST += $(cuda_sources)
+endif
+if HAVE_NCCL
+libmpisift_core_la_SOURCES += src/comm/nccl.c
+EXTRA_DIST += src/comm/without_nccl.c
+else
+libmpisift_core_la_SOURCES += src/comm/without_nccl.c
+EXTRA_DIST += src/comm/nccl.c
 endif
 if HAVE_NVCC
 libmpisift_core_la_SOURCES += $(kernel_launchers)
