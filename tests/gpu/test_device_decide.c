@@ -8,7 +8,7 @@
 
 #include "../unit/sifter.h"
 
-enum { MOST = 1000, WINDOW = 300, RING = 2 * MOST + 7, GROUPS = 5, PLACES = 2 * MOST, HOLDER = 3 };
+enum { MOST = 1000, WINDOW = 160, RING = 2 * MOST + 7, GROUPS = 5, PLACES = 2 * MOST, HOLDER = 3 };
 enum { MODIFIERS = 6, ALL_MODIFIERS = (1 << MODIFIERS) - 1, SHAPES = 6 };
 
 /* A round's candidates. */
@@ -490,14 +490,14 @@ static void modifiers(void)
       struct run *r = begin_run(policies[k % POLICIES], 1 << a | 1 << b, k % 5);
 
       for (int round = 0; round < 3; round++)
-        go_on(r, round == 0 ? 320 : 60, 0.4);
+        go_on(r, round == 0 ? 170 : 40, 0.4);
       end_run(r);
     }
   for (int p = 0; p < POLICIES; p++) {
     struct run *r = begin_run(policies[p], ALL_MODIFIERS, 1);
 
     for (int round = 0; round < 3; round++)
-      go_on(r, round == 0 ? 320 : 60, 0.4);
+      go_on(r, round == 0 ? 170 : 40, 0.4);
     end_run(r);
   }
 }
@@ -520,7 +520,7 @@ static void classes_out_of_range(void)
   struct run *r = begin_run("relative", 4, 0);
   struct msift_device_findings *f = &found.findings;
 
-  go_on(r, 310, 0);
+  go_on(r, 170, 0);
   r->n = 70;
   r->sifting = r->scored = true;
   draw_round(r);

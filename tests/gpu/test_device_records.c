@@ -76,14 +76,29 @@ static void draw_samples(struct draw *r, const struct shape *s, int64_t n)
   }
 }
 
+/* Bytes behind `begin` others that nobody has written, which a stand-in does not let anybody read. */
+static unsigned char *up_behind(size_t begin, const unsigned char *from, size_t bytes)
+{
+  unsigned char *to = NULL;
+
+  CU_ASSERT_EQUAL_FATAL(cudaMalloc((void **)&to, begin + bytes + (bytes == 0)), cudaSuccess);
+  CU_ASSERT_EQUAL(bytes > 0 ? cudaMemcpy(to + begin, from + begin, bytes, cudaMemcpyHostToDevice) : cudaSuccess,
+                  cudaSuccess);
+  memory.blocks++;
+  ups[n_ups++] = to;
+  return to + begin;
+}
+
 /* The fields on the device; those of a batch are not yet written. */
 static struct msift_device_rows up_fields(const struct shape *s, int64_t n, bool written)
 {
   struct msift_device_rows on = {.n_fields = s->n_fields};
 
   for (int f = 0; f < s->n_fields; f++) {
-    on.fields[f] = up(written ? fields[f] : NULL, s->begin[f] + (size_t)n * s->bytes[f]);
-    on.fields[f] += s->begin[f];
+    size_t bytes = (size_t)n * s->bytes[f];
+
+    on.fields[f] = written ? up_behind(s->begin[f], fields[f], bytes)
+                           : (unsigned char *)up(NULL, s->begin[f] + bytes) + s->begin[f];
     on.bytes[f] = s->bytes[f];
   }
   return on;

@@ -214,7 +214,7 @@ __device__ inline void map_bit(const msift_cuda_round &job, int64_t i, bool ther
     uint32_t more = __shfl_down_sync(ALL_LANES, bits, step);
     int32_t other = __shfl_down_sync(ALL_LANES, at, step);
 
-    if (lane + step < WARP && other == at)
+    if (other == at) /* or none: a thread's own */
       bits |= more;
   }
   if (bits != 0 && (lane == 0 || before != at))
