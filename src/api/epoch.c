@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "api/loader.h"
+#include "api/device.h"
 #include "core/random.h"
 
 /* Global batches of candidates of which about one is kept, by the last epoch's counts or else the policy's expectation,
@@ -59,6 +59,8 @@ static mpisift_status close_books(mpisift_loader *l, uint64_t *sums)
 {
   struct msift_error *error = &l->ctx->error;
 
+  if (l->gpu != NULL)
+    msift_gpu_count_out(l);
   l->failure_told = l->failure.status != MPISIFT_OK;
   sums[FAILED] = l->failure_told;
   sums[HASH_IN] = l->books.hash_in;

@@ -3,7 +3,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "api/loader.h"
+#include "api/device.h"
 
 enum { BLOCK = 256 };
 
@@ -247,9 +247,11 @@ void msift_stage_decide(mpisift_loader *l)
   msift_error_clear(&s->bad);
   if (s->sifting)
     msift_decider_refresh(&l->decider, mpisift_loader_fraction(l), share_kept(l));
-  if (s->scored)
+  if (l->gpu != NULL)
+    msift_gpu_decide(l);
+  if (s->scored && l->gpu == NULL)
     msift_history_begin(&l->history, s->round, changes);
-  if (msift_team_leads(&l->ctx->team))
+  if (msift_team_leads(&l->ctx->team) && l->gpu == NULL)
     decide_rows(l, changes, map);
   l->run.seconds[MSIFT_DECIDE] += msift_range_end(l->ctx) - begin;
 }

@@ -5,6 +5,8 @@
 #ifndef MSIFT_API_LOADER_H
 #define MSIFT_API_LOADER_H
 
+#include <mpisift/cuda.h>
+
 #include "api/context.h"
 #include "backend/backend.h"
 #include "comm/exchange.h"
@@ -90,6 +92,9 @@ struct msift_books {
   uint64_t hash_in, hash_out, n_in, n_out;
 };
 
+/* What a loader has on a device (api/device.h). */
+struct msift_gpu;
+
 /* Sizes of the last batches, against which reports are checked. */
 struct msift_ticket {
   int64_t serial, rows, valid;
@@ -105,6 +110,7 @@ struct mpisift_loader {
   void *user;
   const struct msift_policy *policy;
   const struct msift_backend *backend;
+  struct msift_gpu *gpu; /* NULL: all is in host memory. Else fields, scores, records and batches are on a device */
 
   /* Fixed. */
   int64_t global_batch, quota, score_rows, lanes, max_round, max_words;
@@ -140,9 +146,9 @@ struct mpisift_loader {
   struct msift_exchange exchange;
   struct msift_plan plan;
   bool stream_begun, stream_ended, round_pending, exchange_pending, agreed;
-  struct msift_error failure; /* to be told in the next agreement */
-  bool failure_told;          /* it is in the agreement under way */
-  unsigned char *send, *receive;
+  struct msift_error failure;     /* to be told in the next agreement */
+  bool failure_told;              /* it is in the agreement under way */
+  unsigned char *send, *receive;  /* of a loader on a device, its memory; for the transport HOST page-locked */
   const unsigned char **received; /* [quota]: records among these */
   int64_t send_capacity;          /* records */
   void *batch_data[MPISIFT_MAX_FIELDS];
@@ -180,6 +186,7 @@ int msift_config_settings(const mpisift_config *config, struct msift_setting *se
  * msift_round_run: all of it. */
 void msift_round_read(mpisift_loader *loader);
 void msift_round_judge(mpisift_loader *loader);
+void msift_round_header(mpisift_loader *loader, uint32_t *words); /* what this rank's words begin with */
 mpisift_status msift_round_post(mpisift_loader *loader);
 mpisift_status msift_round_end(mpisift_loader *loader);
 mpisift_status msift_round_run(mpisift_loader *loader);
@@ -234,6 +241,7 @@ struct msift_blueprint {
   void *user;
   int64_t max_candidates, max_span; /* a sifter's; 0 for a loader */
   const bool *padded;               /* [source.n_fields]; NULL: none */
+  const mpisift_device *device;     /* NULL: host memory */
 };
 
 /* Collective. `blueprint` is NULL where this rank's arguments are wrong and ctx->error says why. */
