@@ -79,6 +79,7 @@ scale_programs = \
 gpu_tests = \
 	tests/gpu/test_device \
 	tests/gpu/test_device_decide \
+	tests/gpu/test_device_faults \
 	tests/gpu/test_device_loader \
 	tests/gpu/test_device_losses \
 	tests/gpu/test_device_sifter \
