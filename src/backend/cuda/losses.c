@@ -63,8 +63,8 @@ static mpisift_status reduce_tokens(const struct msift_cuda_losses *job, cudaStr
   if (status == MPISIFT_OK)
     status = msift_cuda_check(msift_cuda_launch_reduce(job, each.scores, stream),
                               "mpisift_losses_cuda: launching a kernel", error);
-  cudaFreeAsync(scratch, stream);
-  return status;
+  msift_cuda_check((int)cudaFreeAsync(scratch, stream), "mpisift_losses_cuda: cudaFreeAsync", error);
+  return status != MPISIFT_OK ? status : error->status;
 }
 
 mpisift_status msift_cuda_losses(const struct msift_losses *job, const mpisift_scores *scores, void *stream,
