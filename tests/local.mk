@@ -79,7 +79,9 @@ scale_programs = \
 gpu_tests = \
 	tests/gpu/test_device \
 	tests/gpu/test_device_decide \
+	tests/gpu/test_device_loader \
 	tests/gpu/test_device_losses \
+	tests/gpu/test_device_sifter \
 	tests/gpu/test_device_records \
 	tests/gpu/test_nccl \
 	tests/gpu/test_pinned
@@ -102,6 +104,7 @@ shell_tests = \
 	tests/tools/info.sh \
 	tests/tools/train.sh
 test_helpers = \
+	tests/gpu/on_device.h \
 	tests/gpu/device.h \
 	tests/gpu/aware_mpi.h \
 	tests/mpi/h5_files.h \
