@@ -419,9 +419,47 @@ static void token_types(void)
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
 }
 
-static const test_case on_device[] = {{"labels", with_labels},     {"rows", with_rows},      {"bad rows", bad_rows},
-                                      {"alone", rows_alone},       {"sequences", sequences}, {"tokens", tokens},
-                                      {"token types", token_types}};
+static bool refused(mpisift_ctx *ctx, mpisift_status status, const char *text)
+{
+  return status == MPISIFT_ERR_ARG && strcmp(mpisift_error(ctx), text) == 0;
+}
+
+/* Host memory in place of the device's. */
+static void host_pointers(void)
+{
+  static const float none[2];
+  static const uint8_t label;
+  mpisift_ctx *ctx = open_context();
+  float *on = to_device(none, sizeof none), out, *pinned;
+  const mpisift_loss weighted = {.class_weights = none};
+  const mpisift_values logits_on = {.data = on}, labels_on = {.data = on, .type = MPISIFT_U8},
+                       labels_off = {.data = &label, .type = MPISIFT_U8};
+  mpisift_scores good = {.loss = on}, bad = {.loss = on};
+
+  CU_ASSERT_EQUAL_FATAL(cudaMallocHost((void **)&pinned, sizeof *pinned), cudaSuccess);
+  bad.margin = pinned;
+  CU_ASSERT(refused(ctx, mpisift_losses_cuda(ctx, NULL, 1, 2, (mpisift_values){.data = none}, labels_on, &good, stream),
+                    "mpisift_losses_cuda: logits is host memory that CUDA does not know; it must be memory of the "
+                    "device, as of cudaMalloc"));
+  CU_ASSERT(refused(ctx, mpisift_losses_cuda(ctx, &weighted, 1, 2, logits_on, labels_on, &good, stream),
+                    "mpisift_losses_cuda: loss.class_weights is host memory that CUDA does not know; it must be memory "
+                    "of the device, as of cudaMalloc"));
+  CU_ASSERT(refused(ctx, mpisift_losses_cuda(ctx, NULL, 1, 2, logits_on, labels_on, &bad, stream),
+                    "mpisift_losses_cuda: scores.margin is page-locked host memory; it must be memory of the device, "
+                    "as of cudaMalloc"));
+  CU_ASSERT(refused(ctx, mpisift_token_losses_cuda(ctx, NULL, 1, logits_on, labels_on, NULL, &out, stream),
+                    "mpisift_token_losses_cuda: losses is host memory that CUDA does not know; it must be memory of "
+                    "the device, as of cudaMalloc"));
+  CU_ASSERT_EQUAL(mpisift_losses_cuda(ctx, NULL, 0, 2, (mpisift_values){.data = none}, labels_off, &good, stream),
+                  MPISIFT_OK); /* of no rows, nothing is looked at */
+  cudaFree(on);
+  cudaFreeHost(pinned);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
+static const test_case on_device[] = {
+    {"labels", with_labels},  {"rows", with_rows}, {"bad rows", bad_rows},       {"alone", rows_alone},
+    {"sequences", sequences}, {"tokens", tokens},  {"token types", token_types}, {"host pointers", host_pointers}};
 
 static int test_device(int argc, char **argv)
 {
