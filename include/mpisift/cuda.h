@@ -24,7 +24,7 @@ typedef struct CUstream_st *mpisift_stream;
  * tell of it. Each row is computed by threads whose number depends on the columns alone: the bits do not depend on
  * other rows; they differ from those of the CPU in the last places. With several tokens, 4 bytes a row and score come
  * from and go back to the device's pool, in the order of the stream. \return ERR_DEVICE if the library was built
- * without nvcc, or CUDA refuses; and ERR_ARG as mpisift_losses(). */
+ * without nvcc, or CUDA refuses; and ERR_ARG as mpisift_losses(), or if an array is no memory of the device. */
 mpisift_status mpisift_losses_cuda(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, int64_t columns,
                                    mpisift_values logits, mpisift_values targets, const mpisift_scores *scores,
                                    mpisift_stream stream);
