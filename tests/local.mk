@@ -124,8 +124,8 @@ EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale
 # On a machine with GPUs.
 EXTRA_DIST += tests/gpu/check.sh
 if HAVE_CUNIT
-check-gpu: $(gpu_tests)
-	@+MAKE='$(MAKE)' NVCC='$(NVCC)' $(SHELL) $(top_srcdir)/tests/gpu/check.sh $(gpu_tests)
+check-gpu: $(gpu_tests) $(gpu_examples)
+	@+MAKE='$(MAKE)' NVCC='$(NVCC)' $(SHELL) $(top_srcdir)/tests/gpu/check.sh $(gpu_tests) $(gpu_examples)
 else
 check-gpu:
 	@echo "this build has no tests: install CUnit and configure again" >&2; exit 1
