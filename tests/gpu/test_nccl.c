@@ -3,7 +3,6 @@
  * memory. With a device for each rank, or stand-ins for CUDA and NCCL; without, the errors alone are tested. */
 #include <config.h>
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,7 +83,7 @@ static void without(void)
 }
 
 #ifdef HAVE_NCCL
-#include <nccl.h>
+#include "faulty_nccl.h"
 
 enum { WORDS = 70001, MOST = 300, ROUNDS = 4 };
 
@@ -92,80 +91,6 @@ static ncclComm_t users; /* the user's communicator */
 static cudaStream_t stream, other;
 static uint32_t host[WORDS], expected[WORDS];
 static bool skipped; /* NCCL takes no two ranks on a device */
-
-/* Calls of this rank that fail; the others' seem to work, but their devices wait. */
-enum fault { NO_FAULT, FAIL_ID, FAIL_INIT, FAIL_SUM, FAIL_SEND, FAIL_END, FAIL_ASYNC, WAIT };
-
-static enum fault fault;
-
-#define REAL(name) ((__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name))
-
-/* Nothing is enqueued where a round is to fail. */
-static bool failing_round(void)
-{
-  return fault >= FAIL_SUM;
-}
-
-ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
-{
-  return fault == FAIL_ID ? ncclSystemError : REAL(ncclGetUniqueId)(id);
-}
-
-ncclResult_t ncclCommInitRank(ncclComm_t *comm, int ranks, ncclUniqueId id, int rank)
-{
-  ncclResult_t code = REAL(ncclCommInitRank)(comm, ranks, id, rank);
-
-  if (fault != FAIL_INIT)
-    return code;
-  ncclCommAbort(*comm);
-  return ncclInvalidUsage;
-}
-
-ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm,
-                           cudaStream_t on)
-{
-  if (failing_round())
-    return fault == FAIL_SUM ? ncclInvalidUsage : ncclSuccess;
-  return REAL(ncclAllReduce)(from, to, n, type, op, comm, on);
-}
-
-ncclResult_t ncclSend(const void *from, size_t n, ncclDataType_t type, int to, ncclComm_t comm, cudaStream_t on)
-{
-  if (failing_round())
-    return fault == FAIL_SEND ? ncclInvalidArgument : ncclSuccess;
-  return REAL(ncclSend)(from, n, type, to, comm, on);
-}
-
-ncclResult_t ncclRecv(void *to, size_t n, ncclDataType_t type, int from, ncclComm_t comm, cudaStream_t on)
-{
-  return failing_round() ? ncclSuccess : REAL(ncclRecv)(to, n, type, from, comm, on);
-}
-
-ncclResult_t ncclGroupEnd(void); /* nccl.h has it without arguments named */
-ncclResult_t ncclGroupEnd(void)
-{
-  ncclResult_t code = REAL(ncclGroupEnd)();
-
-  return fault == FAIL_END ? ncclUnhandledCudaError : code;
-}
-
-ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *code)
-{
-  ncclResult_t asked = REAL(ncclCommGetAsyncError)(comm, code);
-
-  *code = fault == FAIL_ASYNC ? ncclRemoteError : *code;
-  return asked;
-}
-
-cudaError_t cudaEventQuery(cudaEvent_t event)
-{
-  return failing_round() ? cudaErrorNotReady : REAL(cudaEventQuery)(event);
-}
-
-cudaError_t cudaStreamQuery(cudaStream_t on)
-{
-  return failing_round() ? cudaErrorNotReady : REAL(cudaStreamQuery)(on);
-}
 
 /* A communicator of the user's own, of all ranks in their order, or turned round. */
 static ncclResult_t make_users(ncclComm_t *comm, bool turned)
@@ -378,6 +303,22 @@ static void users_communicator(void)
   close_team();
 }
 
+/* Of a communicator made with config.blocking = 0. */
+static void calls_that_go_on(void)
+{
+  struct msift_nccl nccl;
+
+  if (!can_open())
+    return;
+  open_team();
+  CU_ASSERT_EQUAL_FATAL(msift_nccl_open(&nccl, &team, users, &memory, &error), MPISIFT_OK);
+  fault = GO_ON;
+  work(&nccl);
+  fault = NO_FAULT;
+  msift_nccl_close(&nccl, &memory);
+  close_team();
+}
+
 static void by_aware_mpi(void)
 {
   if (!can_open())
@@ -535,6 +476,7 @@ static int test_device(int argc, char **argv)
       {"own communicator", own_communicator},
       {"user's communicator", users_communicator},
       {"wrong communicators", wrong_communicators},
+      {"calls that go on", calls_that_go_on},
       {"by an aware MPI", by_aware_mpi},
       {"beside training", beside_training},
       {"failing openings", failing_openings},
