@@ -100,6 +100,7 @@ shell_tests = \
 	tests/tools/train.sh
 test_helpers = \
 	tests/gpu/aware_mpi.h \
+	tests/gpu/faulty_nccl.h \
 	tests/mpi/h5_files.h \
 	tests/mpi/indexing.h \
 	tests/mpi/loading.h \
