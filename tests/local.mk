@@ -77,7 +77,11 @@ scale_programs = \
 	tests/scale/batches \
 	tests/scale/saving
 gpu_tests = \
+	tests/gpu/test_device \
+	tests/gpu/test_device_decide \
+	tests/gpu/test_device_loader \
 	tests/gpu/test_device_losses \
+	tests/gpu/test_device_records \
 	tests/gpu/test_nccl \
 	tests/gpu/test_pinned
 # A program for tests/digest.sh.
@@ -99,6 +103,8 @@ shell_tests = \
 	tests/tools/info.sh \
 	tests/tools/train.sh
 test_helpers = \
+	tests/gpu/on_device.h \
+	tests/gpu/device.h \
 	tests/gpu/aware_mpi.h \
 	tests/gpu/faulty_nccl.h \
 	tests/mpi/h5_files.h \

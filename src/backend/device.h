@@ -9,6 +9,7 @@
 
 /* The bins of a history (core/bins.h), as a device looks keys up: top[key >> 20], and from there on by splits of 16. */
 struct msift_device_bins {
+  int n;
   int16_t *top;   /* [4096] */
   int16_t *split; /* [splits][16] */
 };
@@ -66,11 +67,11 @@ enum msift_device_measure {
 
 /* What the host learns of a round besides its words; all -1 at first. Rows are the lowest that the fault concerns. */
 struct msift_device_findings {
-  int64_t bad_row;           /* a score that is NaN, infinite or out of range */
-  int64_t bad_group_row;     /* a class outside [0, groups): fails the round */
-  float bad_value, bad_loss; /* of bad_row: the score at fault, and the loss */
+  int64_t bad_row;       /* a score that is NaN, infinite or out of range */
+  int64_t bad_group_row; /* a class outside [0, groups): fails the round */
+  double bad_value;      /* of bad_row: the score at fault, */
+  float bad_loss;        /* and the loss */
   int32_t bad_group;
-  int32_t unused;
 };
 
 /* Decide on n candidates, in ascending order of places, and record them. */

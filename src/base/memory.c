@@ -1,6 +1,5 @@
 #include "base/memory.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,9 +9,9 @@ static bool refused(struct msift_memory *memory)
   return memory->fail_after > 0 && --memory->fail_after == 0;
 }
 
-static bool bytes_of(int64_t n, size_t size, size_t *bytes)
+bool msift_memory_takes(struct msift_memory *memory, int64_t n, size_t size, size_t *bytes)
 {
-  return n >= 0 && !__builtin_mul_overflow((size_t)n, size, bytes);
+  return n >= 0 && !__builtin_mul_overflow((size_t)n, size, bytes) && !refused(memory);
 }
 
 void *msift_alloc(struct msift_memory *memory, struct msift_error *error, int64_t n, size_t size)
@@ -20,7 +19,7 @@ void *msift_alloc(struct msift_memory *memory, struct msift_error *error, int64_
   size_t bytes = 0;
   void *block = NULL;
 
-  if (bytes_of(n, size, &bytes) && !refused(memory))
+  if (msift_memory_takes(memory, n, size, &bytes))
     block = calloc(1, bytes > 0 ? bytes : 1);
   if (block == NULL)
     msift_error_set(error, MPISIFT_ERR_MEMORY, "cannot allocate %lld × %zu bytes", (long long)n, size);
@@ -35,7 +34,7 @@ mpisift_status msift_resize(struct msift_memory *memory, struct msift_error *err
   size_t bytes = 0;
 
   memcpy(&old, array, sizeof old);
-  if (bytes_of(n, size, &bytes) && !refused(memory))
+  if (msift_memory_takes(memory, n, size, &bytes))
     block = realloc(old, bytes > 0 ? bytes : 1);
   if (block == NULL)
     return msift_error_set(error, MPISIFT_ERR_MEMORY, "cannot allocate %lld × %zu bytes", (long long)n, size);

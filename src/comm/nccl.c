@@ -210,6 +210,12 @@ mpisift_status msift_nccl_end(struct msift_nccl *nccl, struct msift_error *error
   return error->status == MPISIFT_OK ? settle(nccl, code, "ncclGroupEnd", error) : give_up(nccl, error);
 }
 
+mpisift_status msift_nccl_fail(struct msift_nccl *nccl, struct msift_error *error)
+{
+  error->status = MPISIFT_ERR_MPI;
+  return nccl->comm != NULL ? give_up(nccl, error) : error->status;
+}
+
 mpisift_status msift_nccl_check(struct msift_nccl *nccl, struct msift_error *error)
 {
   ncclResult_t code = ncclSuccess, asked;

@@ -40,6 +40,9 @@ mpisift_status msift_nccl_receive(struct msift_nccl *nccl, void *bytes, size_t n
                                   struct msift_error *error);
 mpisift_status msift_nccl_end(struct msift_nccl *nccl, struct msift_error *error);
 
+/* Tell the others that this leader cannot go on, for a reason of its own, the error, which becomes ERR_MPI. */
+mpisift_status msift_nccl_fail(struct msift_nccl *nccl, struct msift_error *error);
+
 /* Whether NCCL or another leader has failed since. */
 mpisift_status msift_nccl_check(struct msift_nccl *nccl, struct msift_error *error);
 

@@ -67,6 +67,12 @@ mpisift_status msift_nccl_end(struct msift_nccl *nccl, struct msift_error *error
   return refuse(error);
 }
 
+mpisift_status msift_nccl_fail(struct msift_nccl *nccl, struct msift_error *error)
+{
+  (void)nccl;
+  return refuse(error);
+}
+
 mpisift_status msift_nccl_check(struct msift_nccl *nccl, struct msift_error *error)
 {
   (void)nccl;

@@ -7,6 +7,7 @@
 #include <cuda_runtime_api.h>
 #include <mpi.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 static bool aware; /* what MPI says of itself */

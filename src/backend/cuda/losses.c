@@ -1,7 +1,7 @@
 #include <cuda_runtime_api.h>
 
+#include "backend/cuda/device.h"
 #include "backend/cuda/kernels.h"
-#include "backend/device.h"
 
 _Static_assert((int)MSIFT_CUDA_F32 == MPISIFT_F32 && (int)MSIFT_CUDA_F64 == MPISIFT_F64 &&
                    (int)MSIFT_CUDA_F16 == MPISIFT_F16 && (int)MSIFT_CUDA_BF16 == MPISIFT_BF16 &&
@@ -19,14 +19,6 @@ _Static_assert(sizeof(struct msift_cuda_sum) == sizeof(mpisift_token_sum), "sums
 static struct msift_cuda_values to_values(mpisift_values values)
 {
   return (struct msift_cuda_values){values.data, (int)values.type, values.stride};
-}
-
-static mpisift_status check(int code, const char *what, struct msift_error *error)
-{
-  if (code == cudaSuccess)
-    return MPISIFT_OK;
-  cudaGetLastError(); /* the caller's next check is not to find ours */
-  return msift_error_set(error, MPISIFT_ERR_DEVICE, "%s failed: %s", what, cudaGetErrorString((cudaError_t)code));
 }
 
 static struct msift_cuda_losses to_job(const struct msift_losses *job, const mpisift_scores *scores)
@@ -63,29 +55,29 @@ static mpisift_status reduce_tokens(const struct msift_cuda_losses *job, cudaStr
 
   for (int k = 0; k < MSIFT_CUDA_SCORES; k++)
     wanted += job->scores[k] != NULL;
-  MSIFT_TRY(check((int)cudaMallocAsync((void **)&scratch, (size_t)(rows * wanted) * sizeof *scratch, stream),
-                  "mpisift_losses_cuda: cudaMallocAsync", error));
+  MSIFT_TRY(msift_cuda_check((int)cudaMallocAsync((void **)&scratch, (size_t)(rows * wanted) * sizeof *scratch, stream),
+                             "mpisift_losses_cuda: cudaMallocAsync", error));
   for (int k = 0, at = 0; k < MSIFT_CUDA_SCORES; k++)
     each.scores[k] = job->scores[k] == NULL ? NULL : scratch + rows * at++;
-  status = check(msift_cuda_launch_rows(&each, stream), "mpisift_losses_cuda: launching a kernel", error);
+  status = msift_cuda_check(msift_cuda_launch_rows(&each, stream), "mpisift_losses_cuda: launching a kernel", error);
   if (status == MPISIFT_OK)
-    status =
-        check(msift_cuda_launch_reduce(job, each.scores, stream), "mpisift_losses_cuda: launching a kernel", error);
+    status = msift_cuda_check(msift_cuda_launch_reduce(job, each.scores, stream),
+                              "mpisift_losses_cuda: launching a kernel", error);
   cudaFreeAsync(scratch, stream);
   return status;
 }
 
-static mpisift_status losses(const struct msift_losses *job, const mpisift_scores *scores, void *stream,
-                             struct msift_error *error)
+mpisift_status msift_cuda_losses(const struct msift_losses *job, const mpisift_scores *scores, void *stream,
+                                 struct msift_error *error)
 {
   struct msift_cuda_losses device = to_job(job, scores);
 
   if (job->spec.tokens > 1)
     return reduce_tokens(&device, stream, error);
-  return check(msift_cuda_launch_rows(&device, stream), "mpisift_losses_cuda: launching a kernel", error);
+  return msift_cuda_check(msift_cuda_launch_rows(&device, stream), "mpisift_losses_cuda: launching a kernel", error);
 }
 
-static mpisift_status tokens(const struct msift_tokens *job, void *stream, struct msift_error *error)
+mpisift_status msift_cuda_tokens(const struct msift_tokens *job, void *stream, struct msift_error *error)
 {
   struct msift_cuda_tokens device = {.sum = job->spec.reduction == MPISIFT_SUM,
                                      .n = job->n,
@@ -97,7 +89,6 @@ static mpisift_status tokens(const struct msift_tokens *job, void *stream, struc
                                      .sums = (struct msift_cuda_sum *)(void *)job->sums,
                                      .out = job->losses};
 
-  return check(msift_cuda_launch_tokens(&device, stream), "mpisift_token_losses_cuda: launching a kernel", error);
+  return msift_cuda_check(msift_cuda_launch_tokens(&device, stream), "mpisift_token_losses_cuda: launching a kernel",
+                          error);
 }
-
-const struct msift_device msift_device_cuda = {.losses = losses, .tokens = tokens};
