@@ -8,7 +8,7 @@
  * Build:  nvcc -O3 -c 08_gpu_kernels.cu
  *         mpicc 08_gpu_train.c 08_gpu_kernels.o -o 08_gpu_train $(pkg-config --cflags --libs mpisift) \
  *           -I$CUDA_HOME/include -L$CUDA_HOME/lib64 -lcublas -lnccl -lcudart -lstdc++ -lm
- * Run:    mpirun -n 4 ./08_gpu_train shuttle.h5
+ * Run:    mpirun -n 4 ./08_gpu_train data/shuttle.h5
  *
  * It exits with 77 where there is no device, or not one for each rank. Where cuBLAS does not run, such as on stand-ins
  * for the CUDA runtime, products are made by a plain kernel, and the run is short. */
@@ -21,7 +21,11 @@
 
 #include "08_gpu_kernels.h"
 
-enum { FEATURES = 9, HIDDEN = 64, CLASSES = 7, BATCH = 256, EPOCHS = 3, FIRST_ROWS = 4096, SHORT = 12 };
+#ifndef SHUTTLE
+#define SHUTTLE "data/shuttle.h5"
+#endif
+
+enum { FEATURES = 9, HIDDEN = 64, CLASSES = 7, BATCH = 256, EPOCHS = 3, FIRST_ROWS = 4096, SHORT = 16 };
 
 /* Where the parameters are, and the gradients likewise. */
 enum {
@@ -60,13 +64,18 @@ static void check(const struct training *t, mpisift_status status)
     fail(mpisift_strerror(status), mpisift_error(t->ctx));
 }
 
-static void *on_device(size_t n, size_t size)
+static void *on_device(const struct training *t, size_t n, size_t size)
 {
   void *block = NULL;
 
   cuda(cudaMalloc(&block, n * size), "cudaMalloc");
-  cuda(cudaMemset(block, 0, n * size), "cudaMemset");
+  cuda(cudaMemsetAsync(block, 0, n * size, t->stream), "cudaMemsetAsync");
   return block;
+}
+
+static void upload(const struct training *t, void *to, const void *from, size_t bytes)
+{
+  cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, t->stream), "uploading");
 }
 
 /* c [n][m] = a [n][k] b [k][m]. To cuBLAS, which goes by columns, our matrices are turned: c' = b' a'. */
@@ -171,8 +180,8 @@ static void standardisation(const struct training *t, const mpisift_source *sour
     mean[k] = (float)(sum / FIRST_ROWS);
     scale[k] = (float)(1 / sqrt(squares / FIRST_ROWS - (double)mean[k] * mean[k] + 1e-6));
   }
-  cuda(cudaMemcpy(t->mean, mean, sizeof mean, cudaMemcpyHostToDevice), "cudaMemcpy");
-  cuda(cudaMemcpy(t->scale, scale, sizeof scale, cudaMemcpyHostToDevice), "cudaMemcpy");
+  upload(t, t->mean, mean, sizeof mean);
+  upload(t, t->scale, scale, sizeof scale);
 }
 
 static void make_model(struct training *t)
@@ -186,16 +195,16 @@ static void make_model(struct training *t)
     chance = chance * 1664525 + 1013904223;
     start[i] = width * ((float)(chance >> 8) / (1 << 23) - 1);
   }
-  t->parameters = on_device(PARAMETERS, sizeof(float));
-  t->gradients = on_device(PARAMETERS, sizeof(float));
-  t->velocity = on_device(PARAMETERS, sizeof(float));
-  t->mean = on_device(FEATURES, sizeof(float));
-  t->scale = on_device(FEATURES, sizeof(float));
-  t->x = on_device((size_t)t->max_rows * FEATURES, sizeof(float));
-  t->hidden = on_device((size_t)t->max_rows * HIDDEN, sizeof(float));
-  t->hidden_gradient = on_device((size_t)t->max_rows * HIDDEN, sizeof(float));
-  t->logits = on_device((size_t)t->max_rows * CLASSES, sizeof(float));
-  cuda(cudaMemcpy(t->parameters, start, sizeof start, cudaMemcpyHostToDevice), "cudaMemcpy");
+  t->parameters = on_device(t, PARAMETERS, sizeof(float));
+  t->gradients = on_device(t, PARAMETERS, sizeof(float));
+  t->velocity = on_device(t, PARAMETERS, sizeof(float));
+  t->mean = on_device(t, FEATURES, sizeof(float));
+  t->scale = on_device(t, FEATURES, sizeof(float));
+  t->x = on_device(t, (size_t)t->max_rows * FEATURES, sizeof(float));
+  t->hidden = on_device(t, (size_t)t->max_rows * HIDDEN, sizeof(float));
+  t->hidden_gradient = on_device(t, (size_t)t->max_rows * HIDDEN, sizeof(float));
+  t->logits = on_device(t, (size_t)t->max_rows * CLASSES, sizeof(float));
+  upload(t, t->parameters, start, sizeof start);
 }
 
 static void close_device(struct training *t)
@@ -221,6 +230,7 @@ static mpisift_loader *make_loader(struct training *t, const mpisift_source *sou
   mpisift_config_init(&config, sizeof config);
   config.global_batch_size = BATCH;
   config.score_batch_size = t->max_rows;
+  config.loss_history_length = 1024;
   config.beta = 2; /* keep 1 / (1 + beta) */
   config.epochs = EPOCHS;
   mpisift_device_init(&device, sizeof device);
@@ -234,9 +244,9 @@ static mpisift_loader *make_loader(struct training *t, const mpisift_source *sou
 /* Share of the test set that is classified wrongly; ranks take turns with the pieces. */
 static double test_error(const struct training *t, const char *path)
 {
-  int rows = t->max_rows, wrong = 0, *found = on_device(1, sizeof *found);
-  float *x = malloc((size_t)rows * FEATURES * sizeof *x), *on_x = on_device((size_t)rows * FEATURES, sizeof *x);
-  unsigned char *y = malloc((size_t)rows), *on_y = on_device((size_t)rows, 1);
+  int rows = t->max_rows, wrong = 0, *found = on_device(t, 1, sizeof *found);
+  float *x = malloc((size_t)rows * FEATURES * sizeof *x), *on_x = on_device(t, (size_t)rows * FEATURES, sizeof *x);
+  unsigned char *y = malloc((size_t)rows), *on_y = on_device(t, (size_t)rows, 1);
   int64_t *ids = malloc((size_t)rows * sizeof *ids), n;
   mpisift_dataset *dataset = NULL;
   mpisift_source source;
@@ -251,13 +261,14 @@ static double test_error(const struct training *t, const char *path)
       ids[i] = first + i;
     if (source.read(source.user, piece, ids, (void *[]){x, y}) != 0)
       fail("reading", mpisift_error(t->ctx));
-    cuda(cudaMemcpyAsync(on_x, x, (size_t)piece * FEATURES * sizeof *x, cudaMemcpyHostToDevice, t->stream), "upload");
-    cuda(cudaMemcpyAsync(on_y, y, (size_t)piece, cudaMemcpyHostToDevice, t->stream), "upload");
+    upload(t, on_x, x, (size_t)piece * FEATURES * sizeof *x);
+    upload(t, on_y, y, (size_t)piece);
     forward(t, piece, on_x);
     gpu_count_wrong(t->stream, piece, CLASSES, t->logits, on_y, found);
     cuda(cudaStreamSynchronize(t->stream), "testing");
   }
-  cuda(cudaMemcpy(&wrong, found, sizeof wrong, cudaMemcpyDeviceToHost), "testing");
+  cuda(cudaMemcpyAsync(&wrong, found, sizeof wrong, cudaMemcpyDeviceToHost, t->stream), "testing");
+  cuda(cudaStreamSynchronize(t->stream), "testing");
   MPI_Allreduce(MPI_IN_PLACE, &wrong, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
   mpisift_dataset_close(&dataset);
   cudaFree(found);
@@ -304,7 +315,7 @@ static void run(struct training *t, const char *path)
 int main(int argc, char **argv)
 {
   struct training t = {.max_rows = BATCH};
-  const char *path = argc > 1 ? argv[1] : "examples/data/shuttle.h5";
+  const char *path = argc > 1 ? argv[1] : SHUTTLE;
   char text[512] = "";
   int have;
 

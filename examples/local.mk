@@ -32,7 +32,8 @@ gpu_examples += examples/08_gpu_train
 check_LTLIBRARIES = libmpisift_example.la
 libmpisift_example_la_SOURCES = examples/08_gpu_kernels.cu examples/08_gpu_kernels.h
 libmpisift_example_la_LIBADD = $(CUDA_LIBS)
-examples_08_gpu_train_CPPFLAGS = $(example_cppflags) $(NCCL_CPPFLAGS) $(CUDA_CPPFLAGS)
+examples_08_gpu_train_CPPFLAGS = $(example_cppflags) $(NCCL_CPPFLAGS) $(CUDA_CPPFLAGS) \
+	-DSHUTTLE='"$(abs_top_srcdir)/examples/data/shuttle.h5"'
 examples_08_gpu_train_LDADD = libmpisift_example.la $(example_libs) $(CUBLAS_LIBS) $(NCCL_LIBS) $(CUDA_LIBS)
 endif
 EXTRA_DIST += examples/08_gpu_train.c examples/08_gpu_kernels.cu examples/08_gpu_kernels.h
