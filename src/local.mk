@@ -13,7 +13,9 @@ libmpisift_core_la_SOURCES = \
 	src/api/device.h \
 	src/api/device_batch.c \
 	src/api/device_loader.c \
+	src/api/device_report.c \
 	src/api/device_round.c \
+	src/api/device_sifter.c \
 	src/api/device_stage.c \
 	src/api/epoch.c \
 	src/api/hash.h \

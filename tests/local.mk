@@ -81,6 +81,7 @@ gpu_tests = \
 	tests/gpu/test_device_decide \
 	tests/gpu/test_device_loader \
 	tests/gpu/test_device_losses \
+	tests/gpu/test_device_sifter \
 	tests/gpu/test_device_records \
 	tests/gpu/test_nccl \
 	tests/gpu/test_pinned

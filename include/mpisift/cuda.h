@@ -89,6 +89,24 @@ mpisift_status mpisift_loader_create_cuda(mpisift_ctx *ctx, const mpisift_config
                                           mpisift_score_fn score, void *user, const mpisift_device *device,
                                           mpisift_loader **loader);
 
+/** As mpisift_sifter_create(), on the current device. Collective. Losses are MPISIFT_F32, and positions, where they are
+ * given, ascend on each rank. What is pushed is borrowed, and what is decided is written, in the order of the stream.
+ * \param [in] device  Copied.
+ * \return as mpisift_sifter_create(); ERR_DEVICE on all ranks where one has no device, or was built without nvcc. */
+mpisift_status mpisift_sifter_create_cuda(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_pushes *pushes,
+                                          const mpisift_device *device, mpisift_sifter **sifter);
+
+/** As mpisift_loader_report(), of losses in the memory of the device of a loader there. Not collective. Nothing waits
+ * for them: they are copied in the order of \a stream, and taken into account by the second call of
+ * mpisift_loader_next() that follows, or at the end of the epoch. More than 16 reports at a time wait for the oldest.
+ * \param [in] losses  losses[i × stride] of row first + i.
+ * \param [in] stride  Elements from row to row, >= 1.
+ * \param [in] stream  On which they are made; any of the device.
+ * \return as mpisift_loader_report(); ERR_ARG also for losses in other memory, ERR_STATE while the stream is being
+ * captured, ERR_DEVICE. Local. */
+mpisift_status mpisift_loader_report_cuda(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
+                                          const float *losses, int64_t stride, mpisift_stream stream);
+
 /** @} */
 
 #ifdef __cplusplus

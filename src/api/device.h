@@ -1,6 +1,7 @@
 /* A loader on a device: what it has there, and the parts of its work that differ from those on host memory. The files:
  * device_loader.c opens and closes, device_stage.c holds candidates, device_round.c decides, device_batch.c keeps what
- * waits and fills batches. The rest is that of any loader, with pointers to the device's memory in its structure.
+ * waits and fills batches, device_sifter.c takes pushes, device_report.c reports. The rest is that of any loader, with
+ * pointers to the device's memory in its structure.
  */
 #ifndef MSIFT_API_DEVICE_H
 #define MSIFT_API_DEVICE_H
@@ -26,6 +27,15 @@ struct msift_tables {
   uint64_t by_bin[MSIFT_BINS_MAX];
   uint8_t outliers[MSIFT_BINS_MAX];
 };
+
+/* Reported losses on their way to the host. */
+struct msift_late {
+  int64_t n, call; /* the last call before the report */
+  float *losses;   /* [quota], page-locked */
+  void *event;     /* they have arrived */
+};
+
+enum { MSIFT_LATE = 16 };
 
 /* Where a row of the batch comes from, as a device is told. */
 struct msift_seats {
@@ -75,6 +85,11 @@ struct msift_gpu {
   uint64_t *id_hash, *id_hash_told; /* of all that was delivered; page-locked */
   uint64_t id_hash_before;
   void *delivered; /* event: the batch is there */
+
+  /* Reports: the oldest, and how many. */
+  struct msift_late late[MSIFT_LATE];
+  int first_late, n_late;
+  int64_t calls;
 };
 
 /* Messages are the host's, on their way to and from the device. */
@@ -93,9 +108,11 @@ mpisift_status msift_gpu_open(mpisift_loader *l, const mpisift_device *device, s
 mpisift_status msift_gpu_allocate(mpisift_loader *l, struct msift_error *error);
 mpisift_status msift_gpu_connect(mpisift_loader *l, struct ncclComm *nccl, struct msift_error *error); /* collective */
 void msift_gpu_close(mpisift_loader *l);
-/* A call begins: the device becomes current, and what stands against it becomes this rank's failure; and ends. */
+/* The device becomes current; the caller's again. */
+mpisift_status msift_gpu_switch(mpisift_loader *l, struct msift_error *error);
+void msift_gpu_switch_back(mpisift_loader *l, struct msift_error *error);
+/* A call begins: the device becomes current, and what stands against it becomes this rank's failure. */
 void msift_gpu_enter(mpisift_loader *l, const char *call);
-void msift_gpu_leave(mpisift_loader *l);
 /* Before work for NCCL, which would wait for ever for a rank that cannot take part: the agreed error of those. */
 mpisift_status msift_gpu_ready(mpisift_loader *l);
 /* Work has failed that cannot be repeated. */
@@ -116,6 +133,17 @@ void msift_gpu_read(mpisift_loader *l);
 void msift_gpu_take(mpisift_loader *l);
 void msift_gpu_pad(mpisift_loader *l, int64_t begin, int64_t end);
 void msift_gpu_forget(mpisift_loader *l, int64_t first);
+
+/* device_sifter.c, for sifter.c: whether candidates, and what is to be written, are on the device, and suit it; write.
+ */
+mpisift_status msift_gpu_check_candidates(const mpisift_loader *l, const mpisift_candidates *c,
+                                          struct msift_error *error);
+mpisift_status msift_gpu_check_decisions(const mpisift_loader *l, const mpisift_decisions *d,
+                                         struct msift_error *error);
+void msift_gpu_give_decisions(mpisift_loader *l, int64_t n, const mpisift_decisions *d);
+
+/* device_report.c: take the losses that have been reported before the last call, or all. */
+void msift_gpu_take_reports(mpisift_loader *l, bool all);
 
 /* device_round.c, for judge.c and round.c: enqueue the decisions of a round; wait for what the host is to know of them,
  * the words that this rank adds to the reduction. */

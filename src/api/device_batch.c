@@ -61,7 +61,7 @@ static mpisift_status keep_rows(mpisift_loader *l, int64_t n, struct msift_error
     job.from.fields[f] = s->data[f];
     job.from.bytes[f] = l->field_bytes[f];
   }
-  return n > 0 ? g->device->pack(&job, g->stream, error) : MPISIFT_OK;
+  return g->device->pack(&job, g->stream, error);
 }
 
 void msift_gpu_commit(mpisift_loader *l)
@@ -69,6 +69,7 @@ void msift_gpu_commit(mpisift_loader *l)
   struct msift_error error = {0};
   struct msift_stage *s = &l->stage;
   struct msift_gpu *g = l->gpu;
+  int64_t n;
 
   if (s->scored) {
     g->window.n += s->filled;
@@ -79,7 +80,8 @@ void msift_gpu_commit(mpisift_loader *l)
   for (int64_t i = 0; i < s->filled; i++)
     if (s->accepted[i])
       memcpy(msift_ring_push(&g->pooled), &s->ids[i], sizeof s->ids[i]);
-  if (keep_rows(l, g->pooled.n - l->pool.records.n, &error) != MPISIFT_OK)
+  n = g->pooled.n - l->pool.records.n;
+  if (n > 0 && keep_rows(l, n, &error) != MPISIFT_OK)
     msift_gpu_break(l, &error);
   l->pool.records.n = g->pooled.n;
 }
@@ -244,6 +246,7 @@ void msift_gpu_count_out(mpisift_loader *l)
       g->device->download(g->id_hash_told, g->id_hash, sizeof *g->id_hash, g->stream, &l->failure) != MPISIFT_OK ||
       g->device->synchronize(g->stream, &l->failure) != MPISIFT_OK)
     return;
+  msift_gpu_take_reports(l, true);
   l->books.hash_out += *g->id_hash_told - g->id_hash_before;
   g->id_hash_before = *g->id_hash_told;
 }

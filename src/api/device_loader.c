@@ -223,11 +223,23 @@ static mpisift_status allocate_batch(mpisift_loader *l, struct msift_error *erro
   return g->device->event_create(&g->delivered, error);
 }
 
+static mpisift_status allocate_reports(mpisift_loader *l, struct msift_error *error)
+{
+  struct msift_gpu *g = l->gpu;
+
+  for (int k = 0; k < MSIFT_LATE; k++) {
+    MSIFT_TRY(msift_gpu_grow_pinned(l, &g->late[k].losses, l->quota, sizeof *g->late[k].losses, error));
+    MSIFT_TRY(g->device->event_create(&g->late[k].event, error));
+  }
+  return MPISIFT_OK;
+}
+
 mpisift_status msift_gpu_allocate(mpisift_loader *l, struct msift_error *error)
 {
   MSIFT_TRY(allocate_piece(l, &l->gpu->pieces[0], error));
   MSIFT_TRY(allocate_piece(l, &l->gpu->pieces[1], error));
   MSIFT_TRY(allocate_round(l, error));
+  MSIFT_TRY(allocate_reports(l, error));
   return allocate_batch(l, error);
 }
 
@@ -315,6 +327,19 @@ static void release_batch(mpisift_loader *l)
   g->device->event_destroy(g->delivered);
 }
 
+static void release_reports(mpisift_loader *l)
+{
+  struct msift_gpu *g = l->gpu;
+  struct msift_error ignored = {0};
+
+  for (int k = 0; k < MSIFT_LATE; k++) {
+    if (g->late[k].event != NULL)
+      g->device->event_reach(g->late[k].event, &ignored); /* of a stream that may be another */
+    release_pinned(l, &g->late[k].losses);
+    g->device->event_destroy(g->late[k].event);
+  }
+}
+
 /* Whatever failed, what is enqueued is waited for: it uses the memory. */
 void msift_gpu_close(mpisift_loader *l)
 {
@@ -322,36 +347,45 @@ void msift_gpu_close(mpisift_loader *l)
   struct msift_gpu *g = l->gpu;
 
   if (g->pinned != NULL) {
-    g->device->get(&g->outside, &ignored);
-    g->device->set(g->number, &ignored);
+    msift_gpu_switch(l, &ignored);
     g->device->synchronize(g->stream, &ignored);
     msift_nccl_close(&g->nccl, &l->ctx->memory);
     release_stage(l);
     release_round(l);
     release_batch(l);
-    g->device->set(g->outside, &ignored);
+    release_reports(l);
+    msift_error_clear(&ignored);
+    msift_gpu_switch_back(l, &ignored);
   }
   msift_free(&l->ctx->memory, &l->gpu);
+}
+
+mpisift_status msift_gpu_switch(mpisift_loader *l, struct msift_error *error)
+{
+  struct msift_gpu *g = l->gpu;
+
+  MSIFT_TRY(g->device->get(&g->outside, error));
+  return g->outside != g->number ? g->device->set(g->number, error) : MPISIFT_OK;
+}
+
+void msift_gpu_switch_back(mpisift_loader *l, struct msift_error *error)
+{
+  struct msift_gpu *g = l->gpu;
+
+  if (g->outside != g->number)
+    g->device->set(g->outside, error);
 }
 
 void msift_gpu_enter(mpisift_loader *l, const char *call)
 {
   struct msift_gpu *g = l->gpu;
 
-  g->device->get(&g->outside, &l->failure);
-  if (g->outside != g->number)
-    g->device->set(g->number, &l->failure);
+  msift_gpu_switch(l, &l->failure);
   g->closed = g->broken.status != MPISIFT_OK || g->device->check_stream(g->stream, call, &l->failure) != MPISIFT_OK;
   if (g->broken.status != MPISIFT_OK)
     msift_error_set(&l->failure, g->broken.status, "%s", g->broken.text);
-}
-
-void msift_gpu_leave(mpisift_loader *l)
-{
-  struct msift_gpu *g = l->gpu;
-
-  if (g->outside != g->number)
-    g->device->set(g->outside, &l->failure);
+  g->calls++;
+  msift_gpu_take_reports(l, false);
 }
 
 void msift_gpu_break(mpisift_loader *l, const struct msift_error *error)

@@ -270,6 +270,11 @@ mpisift_status msift_planned_next(mpisift_loader *loader, mpisift_batch *batch);
 int64_t msift_planned_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                              const struct msift_reported *reported);
 
+/* stats.c: whether rows of a batch may be reported; take the losses of n samples. */
+mpisift_status msift_report_check(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
+                                  const float *losses);
+void msift_report_add(mpisift_loader *loader, int64_t n, const float *losses);
+
 /* stage.c: note that a callback returned non-zero. */
 void msift_callback_failed(mpisift_loader *loader, const char *what, int code);
 

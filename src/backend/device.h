@@ -149,6 +149,9 @@ struct msift_device {
   mpisift_status (*upload)(void *to, const void *from, size_t bytes, void *stream, struct msift_error *error);
   mpisift_status (*download)(void *to, const void *from, size_t bytes, void *stream, struct msift_error *error);
   mpisift_status (*copy)(void *to, const void *from, size_t bytes, void *stream, struct msift_error *error);
+  /* n items of a size, `stride` bytes apart, to the host one behind the other. */
+  mpisift_status (*gather)(void *to, const void *from, size_t stride, size_t size, int64_t n, void *stream,
+                           struct msift_error *error);
   mpisift_status (*fill)(void *to, int byte, size_t bytes, void *stream, struct msift_error *error);
 
   /* Points in a stream. `reach` waits on the host; of an event never recorded it does not. */

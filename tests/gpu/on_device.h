@@ -184,6 +184,28 @@ static inline void archive_free(struct archive *a)
   free(a->at);
 }
 
+/* NCCL wants a device for each rank: where there are fewer, a sifter that does nothing tells whether it minds. */
+static inline int nccl_can(void)
+{
+  mpisift_pushes pushes = {.max_candidates = 1};
+  mpisift_sifter *sifter = NULL;
+  mpisift_ctx *ctx = open_world();
+  mpisift_config config;
+  mpisift_device device;
+  mpisift_status status;
+  int n = 0;
+
+  cudaGetDeviceCount(&n);
+  mpisift_config_init(&config, sizeof config);
+  mpisift_device_init(&device, sizeof device);
+  device.transport = MPISIFT_TRANSPORT_NCCL;
+  status = mpisift_sifter_create_cuda(ctx, &config, &pushes, &device, &sifter);
+  CU_ASSERT(status == MPISIFT_OK || (status == MPISIFT_ERR_DEVICE && n < test_size));
+  CU_ASSERT_EQUAL(mpisift_sifter_destroy(&sifter), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+  return status == MPISIFT_OK;
+}
+
 /* What two loaders counted, times aside. */
 static inline int same_stats(mpisift_stats a, mpisift_stats b)
 {

@@ -65,6 +65,16 @@ static mpisift_status download(void *to, const void *from, size_t bytes, void *s
   return transfer(to, from, bytes, cudaMemcpyDeviceToHost, stream, "copying from the device", error);
 }
 
+static mpisift_status gather(void *to, const void *from, size_t stride, size_t size, int64_t n, void *stream,
+                             struct msift_error *error)
+{
+  if (n == 0)
+    return MPISIFT_OK;
+  return msift_cuda_check(
+      (int)cudaMemcpy2DAsync(to, size, from, stride, size, (size_t)n, cudaMemcpyDeviceToHost, stream),
+      "copying from the device", error);
+}
+
 static mpisift_status copy(void *to, const void *from, size_t bytes, void *stream, struct msift_error *error)
 {
   return transfer(to, from, bytes, cudaMemcpyDeviceToDevice, stream, "copying on the device", error);
@@ -177,6 +187,7 @@ const struct msift_device msift_device_cuda = {
     .upload = upload,
     .download = download,
     .copy = copy,
+    .gather = gather,
     .fill = fill,
     .event_create = event_create,
     .event_destroy = event_destroy,
