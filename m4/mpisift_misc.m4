@@ -77,6 +77,8 @@ AS_CASE([$with_nccl:$mpisift_have_nccl:$mpisift_have_cuda],
   [no:*], [mpisift_nccl_says="no (--without-nccl)"],
   [*:no], [mpisift_nccl_says="no (needs CUDA)"],
   [mpisift_nccl_says="no (not found; looked in:$mpisift_nccl_tried)"])
+AS_IF([test "$mpisift_have_cublas" = yes], [mpisift_cublas_says="yes (for an example)"],
+  [mpisift_cublas_says="no (an example is not built: needs nvcc, NCCL and cuBLAS)"])
 AS_CASE([$MPIEXEC], [false], [mpisift_mpiexec="no launcher found: make check needs MPIEXEC=..."],
   [mpisift_mpiexec="tests run with $MPIEXEC"])
 AC_MSG_NOTICE([
@@ -91,6 +93,7 @@ AC_MSG_NOTICE([
     OpenBLAS     $OPENBLAS_LIBS
     CUDA         $mpisift_cuda_says
     NCCL         $mpisift_nccl_says
+    cuBLAS       $mpisift_cublas_says
     CUnit        $mpisift_have_cunit
 
   Next: make && make check && make install && make installcheck])])

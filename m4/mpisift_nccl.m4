@@ -67,3 +67,19 @@ CPPFLAGS="$CPPFLAGS $MPI_CFLAGS"; LIBS="$MPI_LIBS $LIBS"
 AC_CHECK_HEADERS([mpi-ext.h], [], [], [[#include <mpi.h>]])
 AC_CHECK_FUNCS([MPIX_Query_cuda_support])
 CPPFLAGS=$mpisift_save_CPPFLAGS; LIBS=$mpisift_save_LIBS])
+
+# MPISIFT_CHECK_CUBLAS: for the example that trains on GPUs; the library does without.
+AC_DEFUN([MPISIFT_CHECK_CUBLAS],
+[AC_REQUIRE([MPISIFT_CHECK_NCCL])dnl
+mpisift_have_cublas=no; CUBLAS_LIBS=
+AS_IF([test "$mpisift_have_nvcc:$mpisift_have_nccl" = yes:yes],
+  [mpisift_save_CPPFLAGS=$CPPFLAGS; mpisift_save_LIBS=$LIBS
+   CPPFLAGS="$CPPFLAGS $CUDA_CPPFLAGS"; LIBS="-lcublas $CUDA_LIBS $LIBS"
+   AC_MSG_CHECKING([for cuBLAS])
+   AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <cublas_v2.h>]],
+     [[cublasHandle_t handle; return cublasCreate(&handle) == CUBLAS_STATUS_SUCCESS;]])],
+     [mpisift_have_cublas=yes; CUBLAS_LIBS=-lcublas])
+   AC_MSG_RESULT([$mpisift_have_cublas])
+   CPPFLAGS=$mpisift_save_CPPFLAGS; LIBS=$mpisift_save_LIBS])
+AC_SUBST([CUBLAS_LIBS])
+AM_CONDITIONAL([HAVE_CUBLAS], [test "$mpisift_have_cublas" = yes])])

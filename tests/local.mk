@@ -108,6 +108,7 @@ test_helpers = \
 	tests/gpu/on_device.h \
 	tests/gpu/device.h \
 	tests/gpu/aware_mpi.h \
+	tests/gpu/faulty_nccl.h \
 	tests/mpi/h5_files.h \
 	tests/mpi/indexing.h \
 	tests/mpi/loading.h \
@@ -132,8 +133,8 @@ EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale
 # On a machine with GPUs.
 EXTRA_DIST += tests/gpu/check.sh
 if HAVE_CUNIT
-check-gpu: $(gpu_tests)
-	@+MAKE='$(MAKE)' NVCC='$(NVCC)' $(SHELL) $(top_srcdir)/tests/gpu/check.sh $(gpu_tests)
+check-gpu: $(gpu_tests) $(gpu_examples)
+	@+MAKE='$(MAKE)' NVCC='$(NVCC)' $(SHELL) $(top_srcdir)/tests/gpu/check.sh $(gpu_tests) $(gpu_examples)
 else
 check-gpu:
 	@echo "this build has no tests: install CUnit and configure again" >&2; exit 1

@@ -5,8 +5,6 @@ mpisift_status msift_exchange_open(struct msift_exchange *x, const struct msift_
 {
   x->comm = MPI_COMM_NULL;
   x->record = MPI_DATATYPE_NULL;
-  x->record_bytes = record_bytes;
-  x->nccl = NULL;
   if (!msift_team_leads(team))
     return MPISIFT_OK;
   MSIFT_TRY(msift_mpi(error, MPI_Comm_dup(team->leaders, &x->comm), "MPI_Comm_dup"));
@@ -25,27 +23,9 @@ void msift_exchange_close(struct msift_exchange *x, struct msift_memory *memory)
   msift_free(memory, &x->requests);
 }
 
-void msift_exchange_use(struct msift_exchange *x, struct msift_nccl *nccl, void *stream)
-{
-  x->nccl = nccl;
-  x->stream = stream;
-}
-
-mpisift_status msift_exchange_begin(struct msift_exchange *x, struct msift_error *error)
-{
-  return x->nccl == NULL ? MPISIFT_OK : msift_nccl_begin(x->nccl, error);
-}
-
-mpisift_status msift_exchange_post(struct msift_exchange *x, struct msift_error *error)
-{
-  return x->nccl == NULL ? MPISIFT_OK : msift_nccl_end(x->nccl, error);
-}
-
 mpisift_status msift_exchange_send(struct msift_exchange *x, const void *records, int64_t n, int64_t to,
                                    struct msift_error *error)
 {
-  if (x->nccl != NULL)
-    return msift_nccl_send(x->nccl, records, (size_t)n * x->record_bytes, to, x->stream, error);
   return msift_mpi(error, MPI_Isend(records, (int)n, x->record, (int)to, 0, x->comm, &x->requests[x->n_requests++]),
                    "MPI_Isend");
 }
@@ -53,8 +33,6 @@ mpisift_status msift_exchange_send(struct msift_exchange *x, const void *records
 mpisift_status msift_exchange_receive(struct msift_exchange *x, void *records, int64_t n, int64_t from,
                                       struct msift_error *error)
 {
-  if (x->nccl != NULL)
-    return msift_nccl_receive(x->nccl, records, (size_t)n * x->record_bytes, from, x->stream, error);
   return msift_mpi(error, MPI_Irecv(records, (int)n, x->record, (int)from, 0, x->comm, &x->requests[x->n_requests++]),
                    "MPI_Irecv");
 }
@@ -63,8 +41,6 @@ mpisift_status msift_exchange_end(struct msift_exchange *x, struct msift_error *
 {
   int n = x->n_requests;
 
-  if (x->nccl != NULL)
-    return msift_nccl_check(x->nccl, error);
   x->n_requests = 0;
   return msift_mpi(error, MPI_Waitall(n, x->requests, MPI_STATUSES_IGNORE), "MPI_Waitall");
 }

@@ -25,14 +25,6 @@ mpisift_status msift_reduction_begin(struct msift_reduction *r, const struct msi
                    "MPI_Allreduce");
 }
 
-mpisift_status msift_reduction_enqueue(struct msift_reduction *r, struct msift_nccl *nccl, uint32_t *device_words,
-                                       void *stream, struct msift_error *error)
-{
-  r->request = MPI_REQUEST_NULL;
-  r->begun++;
-  return msift_nccl_sum(nccl, device_words, r->n, stream, error);
-}
-
 mpisift_status msift_reduction_end(struct msift_reduction *r, const struct msift_team *team, struct msift_error *error)
 {
   MSIFT_TRY(msift_mpi(error, MPI_Wait(&r->request, MPI_STATUS_IGNORE), "MPI_Wait"));

@@ -2,7 +2,7 @@
 #ifndef MSIFT_COMM_REDUCE_H
 #define MSIFT_COMM_REDUCE_H
 
-#include "comm/nccl.h"
+#include "comm/team.h"
 
 struct msift_reduction {
   uint32_t *words;
@@ -14,12 +14,6 @@ struct msift_reduction {
 /* Begin; overlap: in the background, else it is done on return. Collective over the team, as is the end. */
 mpisift_status msift_reduction_begin(struct msift_reduction *reduction, const struct msift_team *team, bool overlap,
                                      struct msift_error *error);
-
-/* Begin on a device, where every rank is a leader: the sum is formed in `device_words`, in the order of a stream. The
- * caller copies it to `words` and waits (msift_nccl_wait) before the end. */
-mpisift_status msift_reduction_enqueue(struct msift_reduction *reduction, struct msift_nccl *nccl,
-                                       uint32_t *device_words, void *stream, struct msift_error *error);
-
 mpisift_status msift_reduction_end(struct msift_reduction *reduction, const struct msift_team *team,
                                    struct msift_error *error);
 

@@ -17,7 +17,9 @@ PATH=$PATH:$(dirname "${NVCC:-/}")
 say() { printf '== %s\n' "$*"; }
 
 # results WORD: how many tests of the last run had it, by automake's summary.
-results() { awk -v word="$1:" '$1 == "#" && $2 == word { n += $3 } END { print n + 0 }' $log; }
+results() {
+  awk -v word="$1:" '/^Testsuite summary/ { on = 1 } on && $1 == "#" && $2 == word { n = $3 } END { print n + 0 }' $log
+}
 
 # run TITLE TESTS ARGUMENT...: the tests by make, with arguments of its own.
 run() {

@@ -3,7 +3,6 @@
  * memory. With a device for each rank, or stand-ins for CUDA and NCCL; without, the errors alone are tested. */
 #include <config.h>
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +10,7 @@
 #include "../unit/draw.h"
 #include "comm/aware.h"
 #include "comm/exchange.h"
-#include "comm/reduce.h"
+#include "comm/nccl.h"
 
 static struct msift_memory memory;
 static struct msift_error error;
@@ -84,7 +83,7 @@ static void without(void)
 }
 
 #ifdef HAVE_NCCL
-#include <nccl.h>
+#include "faulty_nccl.h"
 
 enum { WORDS = 70001, MOST = 300, ROUNDS = 4 };
 
@@ -92,80 +91,6 @@ static ncclComm_t users; /* the user's communicator */
 static cudaStream_t stream, other;
 static uint32_t host[WORDS], expected[WORDS];
 static bool skipped; /* NCCL takes no two ranks on a device */
-
-/* Calls of this rank that fail; the others' seem to work, but their devices wait. */
-enum fault { NO_FAULT, FAIL_ID, FAIL_INIT, FAIL_SUM, FAIL_SEND, FAIL_END, FAIL_ASYNC, WAIT };
-
-static enum fault fault;
-
-#define REAL(name) ((__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name))
-
-/* Nothing is enqueued where a round is to fail. */
-static bool failing_round(void)
-{
-  return fault >= FAIL_SUM;
-}
-
-ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
-{
-  return fault == FAIL_ID ? ncclSystemError : REAL(ncclGetUniqueId)(id);
-}
-
-ncclResult_t ncclCommInitRank(ncclComm_t *comm, int ranks, ncclUniqueId id, int rank)
-{
-  ncclResult_t code = REAL(ncclCommInitRank)(comm, ranks, id, rank);
-
-  if (fault != FAIL_INIT)
-    return code;
-  ncclCommAbort(*comm);
-  return ncclInvalidUsage;
-}
-
-ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm,
-                           cudaStream_t on)
-{
-  if (failing_round())
-    return fault == FAIL_SUM ? ncclInvalidUsage : ncclSuccess;
-  return REAL(ncclAllReduce)(from, to, n, type, op, comm, on);
-}
-
-ncclResult_t ncclSend(const void *from, size_t n, ncclDataType_t type, int to, ncclComm_t comm, cudaStream_t on)
-{
-  if (failing_round())
-    return fault == FAIL_SEND ? ncclInvalidArgument : ncclSuccess;
-  return REAL(ncclSend)(from, n, type, to, comm, on);
-}
-
-ncclResult_t ncclRecv(void *to, size_t n, ncclDataType_t type, int from, ncclComm_t comm, cudaStream_t on)
-{
-  return failing_round() ? ncclSuccess : REAL(ncclRecv)(to, n, type, from, comm, on);
-}
-
-ncclResult_t ncclGroupEnd(void); /* nccl.h has it without arguments named */
-ncclResult_t ncclGroupEnd(void)
-{
-  ncclResult_t code = REAL(ncclGroupEnd)();
-
-  return fault == FAIL_END ? ncclUnhandledCudaError : code;
-}
-
-ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *code)
-{
-  ncclResult_t asked = REAL(ncclCommGetAsyncError)(comm, code);
-
-  *code = fault == FAIL_ASYNC ? ncclRemoteError : *code;
-  return asked;
-}
-
-cudaError_t cudaEventQuery(cudaEvent_t event)
-{
-  return failing_round() ? cudaErrorNotReady : REAL(cudaEventQuery)(event);
-}
-
-cudaError_t cudaStreamQuery(cudaStream_t on)
-{
-  return failing_round() ? cudaErrorNotReady : REAL(cudaStreamQuery)(on);
-}
 
 /* A communicator of the user's own, of all ranks in their order, or turned round. */
 static ncclResult_t make_users(ncclComm_t *comm, bool turned)
@@ -222,7 +147,6 @@ static void draw_words(uint32_t *words, int n, int rank, int round)
 static void sum(struct msift_nccl *nccl, int n, int round)
 {
   uint32_t *words = on_device((size_t)n * sizeof *words);
-  struct msift_reduction r = {.words = host, .n = n};
   static uint32_t others[WORDS];
 
   memset(expected, 0, sizeof expected);
@@ -233,10 +157,9 @@ static void sum(struct msift_nccl *nccl, int n, int round)
   }
   draw_words(host, n, test_rank, round);
   upload(words, host, (size_t)n * sizeof *words, stream);
-  CU_ASSERT_EQUAL(msift_reduction_enqueue(&r, nccl, words, stream, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL(msift_nccl_sum(nccl, words, n, stream, &error), MPISIFT_OK);
   download(host, words, (size_t)n * sizeof *words, stream);
   CU_ASSERT_EQUAL(wait_for(nccl), MPISIFT_OK);
-  CU_ASSERT_EQUAL(msift_reduction_end(&r, &team, &error), MPISIFT_OK);
   CU_ASSERT_EQUAL(memcmp(host, expected, (size_t)n * sizeof *words), 0);
   cudaFree(words);
 }
@@ -254,27 +177,41 @@ static unsigned char byte_of(int round, int from, int to, int64_t i)
   return (unsigned char)(round * 91 + from * 50 + to * 3 + i * 7);
 }
 
-/* By NCCL the messages of all rounds follow one another on the stream, out of one buffer that is filled anew as soon as
- * they are posted. */
-static void post_messages(struct msift_exchange *x, int round, size_t size, const unsigned char *send,
-                          unsigned char *receive)
+/* The messages of all rounds follow one another on the stream, out of one buffer that is filled anew as soon as they
+ * are posted. */
+static void by_nccl(struct msift_nccl *nccl, int round, size_t size, const unsigned char *send, unsigned char *receive)
 {
-  if (x->nccl == NULL)
-    CU_ASSERT_EQUAL(cudaStreamSynchronize(stream), cudaSuccess);
-  CU_ASSERT_EQUAL(msift_exchange_begin(x, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL(msift_nccl_begin(nccl, &error), MPISIFT_OK);
+  for (int r = 0; r < test_size; r++) {
+    size_t to_us = (size_t)count(round, r, test_rank) * size, to_them = (size_t)count(round, test_rank, r) * size;
+
+    CU_ASSERT_EQUAL(msift_nccl_receive(nccl, receive, to_us, r, stream, &error), MPISIFT_OK);
+    CU_ASSERT_EQUAL(msift_nccl_send(nccl, send, to_them, r, stream, &error), MPISIFT_OK);
+    receive += to_us;
+    send += to_them;
+  }
+  CU_ASSERT_EQUAL(msift_nccl_end(nccl, &error), MPISIFT_OK);
+}
+
+/* MPI knows of no stream. */
+static void by_mpi(int round, size_t size, const unsigned char *send, unsigned char *receive)
+{
+  struct msift_exchange x = {0};
+
+  CU_ASSERT_EQUAL(msift_exchange_open(&x, &team, size, &memory, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL(cudaStreamSynchronize(stream), cudaSuccess);
   for (int r = 0; r < test_size; r++) {
     int64_t to_us = count(round, r, test_rank), to_them = count(round, test_rank, r);
 
-    if (to_us > 0 || x->nccl != NULL)
-      CU_ASSERT_EQUAL(msift_exchange_receive(x, receive, to_us, r, &error), MPISIFT_OK);
-    if (to_them > 0 || x->nccl != NULL)
-      CU_ASSERT_EQUAL(msift_exchange_send(x, send, to_them, r, &error), MPISIFT_OK);
+    if (to_us > 0)
+      CU_ASSERT_EQUAL(msift_exchange_receive(&x, receive, to_us, r, &error), MPISIFT_OK);
+    if (to_them > 0)
+      CU_ASSERT_EQUAL(msift_exchange_send(&x, send, to_them, r, &error), MPISIFT_OK);
     receive += (size_t)to_us * size;
     send += (size_t)to_them * size;
   }
-  CU_ASSERT_EQUAL(msift_exchange_post(x, &error), MPISIFT_OK);
-  CU_ASSERT_EQUAL(msift_exchange_progress(x, &error), MPISIFT_OK);
-  CU_ASSERT_EQUAL(msift_exchange_end(x, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL(msift_exchange_end(&x, &error), MPISIFT_OK);
+  msift_exchange_close(&x, &memory);
 }
 
 static size_t fill(unsigned char *bytes, int round, size_t size, bool sent)
@@ -295,23 +232,21 @@ static void exchange(struct msift_nccl *nccl, size_t size)
   size_t most = (size_t)test_size * MOST * size;
   unsigned char *send = on_device(most), *receive = on_device(ROUNDS * most);
   unsigned char *sent = malloc(ROUNDS * most), *received = calloc(ROUNDS, most), *right = malloc(most);
-  struct msift_exchange x = {0};
 
-  CU_ASSERT_EQUAL(msift_exchange_open(&x, &team, size, &memory, &error), MPISIFT_OK);
-  if (nccl != NULL)
-    msift_exchange_use(&x, nccl, stream);
   for (int round = 0; round < ROUNDS; round++) {
     unsigned char *from = sent + (size_t)round * most, *to = receive + (size_t)round * most;
     size_t bytes = fill(right, round, size, false);
 
     upload(send, from, fill(from, round, size, true), stream);
-    post_messages(&x, round, size, send, to);
+    if (nccl != NULL)
+      by_nccl(nccl, round, size, send, to);
+    else
+      by_mpi(round, size, send, to);
     download(received + (size_t)round * most, to, bytes, stream);
   }
   CU_ASSERT_EQUAL(cudaStreamSynchronize(stream), cudaSuccess);
   for (int round = 0; round < ROUNDS; round++)
     CU_ASSERT_EQUAL(memcmp(received + (size_t)round * most, right, fill(right, round, size, false)), 0);
-  msift_exchange_close(&x, &memory);
   cudaFree(send);
   cudaFree(receive);
   free(sent);
@@ -375,6 +310,22 @@ static void users_communicator(void)
     work(&nccl);
     msift_nccl_close(&nccl, &memory);
   }
+  close_team();
+}
+
+/* Of a communicator made with config.blocking = 0. */
+static void calls_that_go_on(void)
+{
+  struct msift_nccl nccl;
+
+  if (!can_open())
+    return;
+  open_team();
+  CU_ASSERT_EQUAL_FATAL(msift_nccl_open(&nccl, &team, users, &memory, &error), MPISIFT_OK);
+  fault = GO_ON;
+  work(&nccl);
+  fault = NO_FAULT;
+  msift_nccl_close(&nccl, &memory);
   close_team();
 }
 
@@ -474,21 +425,15 @@ static void failing_openings(void)
 /* A sum and a message, of which a call fails on one rank. */
 static mpisift_status failing_calls(struct msift_nccl *nccl, uint32_t *words)
 {
-  struct msift_exchange x = {0};
   mpisift_status status = msift_nccl_sum(nccl, words, 2, stream, &error);
 
-  CU_ASSERT_EQUAL(msift_exchange_open(&x, &team, 4, &memory, &error), MPISIFT_OK);
-  msift_exchange_use(&x, nccl, stream);
-  if (status == MPISIFT_OK) {
-    CU_ASSERT_EQUAL(msift_exchange_begin(&x, &error), MPISIFT_OK);
-    msift_exchange_receive(&x, words, 1, (test_rank + test_size - 1) % test_size, &error);
-    msift_exchange_send(&x, words + 1, 1, (test_rank + 1) % test_size, &error);
-    status = msift_exchange_post(&x, &error);
-  }
-  if (status == MPISIFT_OK)
-    status = wait_for(nccl);
-  msift_exchange_close(&x, &memory);
-  return status;
+  if (status != MPISIFT_OK)
+    return status;
+  CU_ASSERT_EQUAL(msift_nccl_begin(nccl, &error), MPISIFT_OK);
+  msift_nccl_receive(nccl, words, 4, (test_rank + test_size - 1) % test_size, stream, &error);
+  msift_nccl_send(nccl, words + 1, 4, (test_rank + 1) % test_size, stream, &error);
+  status = msift_nccl_end(nccl, &error);
+  return status == MPISIFT_OK ? wait_for(nccl) : status;
 }
 
 static void fail_in(enum fault which, int failing, ncclComm_t given)
@@ -535,6 +480,7 @@ static int test_device(int argc, char **argv)
       {"own communicator", own_communicator},
       {"user's communicator", users_communicator},
       {"wrong communicators", wrong_communicators},
+      {"calls that go on", calls_that_go_on},
       {"by an aware MPI", by_aware_mpi},
       {"beside training", beside_training},
       {"failing openings", failing_openings},
