@@ -387,6 +387,106 @@ static void destroyed_in_flight(void)
     }
 }
 
+static float bad_value;
+static int64_t bad_every;
+static int32_t wrong_group;
+
+static int bad_score(void *user, const mpisift_batch *candidates, const mpisift_scores *scores)
+{
+  world_score(user, candidates, scores);
+  for (int64_t i = 0; i < candidates->valid; i++) {
+    if (bad_every > 0 && candidates->ids[i] % bad_every == 0)
+      scores->loss[i] = bad_value;
+    if (bad_every > 0 && candidates->ids[i] % bad_every == 1)
+      scores->group[i] = wrong_group < 0 ? scores->group[i] : wrong_group;
+  }
+  return 0;
+}
+
+/* Rounds with scores that cannot be are errors that name one, by each transport, until the model recovers. */
+static void bad_scores(mpisift_transport transport, float value, int32_t group, const char *text)
+{
+  struct faulty f = faulty_make(0, NONE);
+  mpisift_loader *loader;
+  mpisift_batch batch;
+  struct oracle o;
+
+  f.w.config.groups = WORLD_GROUPS;
+  f.w.config.class_floor = 0.1;
+  f.transport = transport;
+  o = oracle_run(&f.w, 1);
+  loader = open_faulty(&f);
+  f.scorer.score = bad_score;
+  bad_value = value;
+  wrong_group = group;
+  bad_every = 3;
+  for (int again = 0; again < 2; again++) {
+    CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_ERR_DATA);
+    CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(f.ctx), text));
+    CU_ASSERT(same_text(mpisift_error(f.ctx)));
+  }
+  bad_every = 0;
+  for (int64_t k = 0; k < 3; k++) {
+    CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+    check_now(&f, &o, k, &batch);
+  }
+  close_faulty(&f, &loader);
+  oracle_free(&o);
+}
+
+static void scores_are_bad(void)
+{
+  mpisift_transport last = MPISIFT_TRANSPORT_HOST;
+
+#ifdef HAVE_NCCL
+  last = nccl_can() ? MPISIFT_TRANSPORT_NCCL : last;
+#endif
+  for (mpisift_transport t = MPISIFT_TRANSPORT_HOST; t <= last; t += MPISIFT_TRANSPORT_NCCL) {
+    bad_scores(t, NAN, -1, "has loss");
+    bad_scores(t, -INFINITY, -1, "has loss -inf");
+    bad_scores(t, 1, 77, "has group 77; config.groups is 5");
+  }
+}
+
+/* The device that is current for the caller is so again; a loader works on its own. */
+static int current, set_to[8], n_set;
+
+static mpisift_status get_other(int *device, struct msift_error *error)
+{
+  (void)error;
+  *device = current;
+  return MPISIFT_OK;
+}
+
+static mpisift_status set_other(int device, struct msift_error *error)
+{
+  (void)error;
+  current = device;
+  set_to[n_set++ % 8] = device;
+  return MPISIFT_OK;
+}
+
+static void device_stays(void)
+{
+  struct faulty f = faulty_make(0, NONE);
+  mpisift_loader *loader = open_faulty(&f);
+  int own = loader->gpu->number;
+  mpisift_batch batch;
+
+  table.get = get_other;
+  table.set = set_other;
+  current = own + 5;
+  n_set = 0;
+  CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+  CU_ASSERT(n_set == 2 && set_to[0] == own && set_to[1] == own + 5 && current == own + 5);
+  CU_ASSERT_EQUAL(mpisift_loader_fail(loader, "here"), MPISIFT_ERR_USER);
+  CU_ASSERT(n_set == 4 && current == own + 5);
+  current = own;
+  CU_ASSERT_EQUAL(mpisift_loader_next(loader, &batch), MPISIFT_OK);
+  CU_ASSERT_EQUAL(n_set, 4);
+  close_faulty(&f, &loader);
+}
+
 /* What is not to be had on a device, and what is no device. */
 static void refused(struct world w, mpisift_device device, mpisift_status expected, const char *text)
 {
@@ -437,6 +537,8 @@ static const test_case cases[] = {{"callbacks fail", callbacks_fail},
                                   {"creation without memory", creation_without_memory},
                                   {"rounds without memory", rounds_without_memory},
                                   {"destroyed in flight", destroyed_in_flight},
+                                  {"scores are bad", scores_are_bad},
+                                  {"device stays", device_stays},
                                   {"wrong arguments", wrong_arguments}};
 
 int main(int argc, char **argv)
