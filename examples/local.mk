@@ -25,5 +25,17 @@ examples_06_tokens_CPPFLAGS = $(example_cppflags)
 examples_06_tokens_LDADD = $(example_libs)
 examples_07_index_plan_CPPFLAGS = $(example_cppflags)
 examples_07_index_plan_LDADD = $(example_libs)
-check_PROGRAMS += $(example_programs)
-TESTS += $(example_programs)
+# One that trains on GPUs.
+gpu_examples =
+if HAVE_CUBLAS
+gpu_examples += examples/08_gpu_train
+check_LTLIBRARIES = libmpisift_example.la
+libmpisift_example_la_SOURCES = examples/08_gpu_kernels.cu examples/08_gpu_kernels.h
+libmpisift_example_la_LIBADD = $(CUDA_LIBS)
+examples_08_gpu_train_CPPFLAGS = $(example_cppflags) $(NCCL_CPPFLAGS) $(CUDA_CPPFLAGS) \
+	-DSHUTTLE='"$(abs_top_srcdir)/examples/data/shuttle.h5"'
+examples_08_gpu_train_LDADD = libmpisift_example.la $(example_libs) $(CUBLAS_LIBS) $(NCCL_LIBS) $(CUDA_LIBS)
+endif
+EXTRA_DIST += examples/08_gpu_train.c examples/08_gpu_kernels.cu examples/08_gpu_kernels.h
+check_PROGRAMS += $(example_programs) $(gpu_examples)
+TESTS += $(example_programs) $(gpu_examples)

@@ -64,7 +64,7 @@ AC_DEFUN([MPISIFT_RPATH],
 [AC_ARG_ENABLE([rpath],
   [AS_HELP_STRING([--disable-rpath], [do not record dependency folders in what is built (packagers)])])
 RPATH_LDFLAGS=
-AS_IF([test "$enable_rpath" != no], [RPATH_LDFLAGS="$mpisift_hdf5_rpath $mpisift_cuda_rpath"])
+AS_IF([test "$enable_rpath" != no], [RPATH_LDFLAGS="$mpisift_hdf5_rpath $mpisift_nccl_rpath $mpisift_cuda_rpath"])
 AC_SUBST([RPATH_LDFLAGS])])
 
 AC_DEFUN([MPISIFT_SUMMARY],
@@ -72,6 +72,13 @@ AC_DEFUN([MPISIFT_SUMMARY],
   [*:yes], [mpisift_cuda_says="$mpisift_cuda, kernels: $mpisift_have_nvcc"],
   [no:*], [mpisift_cuda_says="no (--without-cuda)"],
   [mpisift_cuda_says="no (not found; looked in:$mpisift_cuda_tried)"])
+AS_CASE([$with_nccl:$mpisift_have_nccl:$mpisift_have_cuda],
+  [*:yes:*], [mpisift_nccl_says=$mpisift_nccl],
+  [no:*], [mpisift_nccl_says="no (--without-nccl)"],
+  [*:no], [mpisift_nccl_says="no (needs CUDA)"],
+  [mpisift_nccl_says="no (not found; looked in:$mpisift_nccl_tried)"])
+AS_IF([test "$mpisift_have_cublas" = yes], [mpisift_cublas_says="yes (for an example)"],
+  [mpisift_cublas_says="no (an example is not built: needs nvcc, NCCL and cuBLAS)"])
 AS_CASE([$MPIEXEC], [false], [mpisift_mpiexec="no launcher found: make check needs MPIEXEC=..."],
   [mpisift_mpiexec="tests run with $MPIEXEC"])
 AC_MSG_NOTICE([
@@ -85,6 +92,8 @@ AC_MSG_NOTICE([
     filters      shuffle deflate Fletcher32 $mpisift_filters
     OpenBLAS     $OPENBLAS_LIBS
     CUDA         $mpisift_cuda_says
+    NCCL         $mpisift_nccl_says
+    cuBLAS       $mpisift_cublas_says
     CUnit        $mpisift_have_cunit
 
   Next: make && make check && make install && make installcheck])])

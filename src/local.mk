@@ -10,6 +10,13 @@ libmpisift_core_la_SOURCES = \
 	src/api/convert.c \
 	src/api/dataset.c \
 	src/api/deliver.c \
+	src/api/device.h \
+	src/api/device_batch.c \
+	src/api/device_loader.c \
+	src/api/device_report.c \
+	src/api/device_round.c \
+	src/api/device_sifter.c \
+	src/api/device_stage.c \
 	src/api/epoch.c \
 	src/api/hash.h \
 	src/api/index_device.c \
@@ -54,8 +61,11 @@ libmpisift_core_la_SOURCES = \
 	src/base/ring.c \
 	src/base/ring.h \
 	src/base/type.c \
+	src/comm/aware.c \
+	src/comm/aware.h \
 	src/comm/exchange.c \
 	src/comm/exchange.h \
+	src/comm/nccl.h \
 	src/comm/reduce.c \
 	src/comm/reduce.h \
 	src/comm/route.c \
@@ -157,18 +167,35 @@ endif
 cuda_sources = \
 	src/backend/cuda/pinned.c
 kernel_launchers = \
+	src/backend/cuda/compact.cu \
+	src/backend/cuda/copy.cuh \
+	src/backend/cuda/decide.c \
+	src/backend/cuda/decide.cu \
+	src/backend/cuda/decide.h \
 	src/backend/cuda/device.c \
 	src/backend/cuda/device.h \
 	src/backend/cuda/kernels.h \
 	src/backend/cuda/load.cuh \
 	src/backend/cuda/losses.c \
 	src/backend/cuda/losses.cu \
+	src/backend/cuda/mix.cuh \
+	src/backend/cuda/records.c \
+	src/backend/cuda/records.cu \
+	src/backend/cuda/records.h \
+	src/backend/cuda/tally.cuh \
 	src/backend/cuda/tokens.cu
 if HAVE_CUDA
 libmpisift_core_la_SOURCES += $(cuda_sources)
-libmpisift_core_la_LIBADD += $(CUDA_LIBS)
+libmpisift_core_la_LIBADD += $(NCCL_LIBS) $(CUDA_LIBS)
 else
 EXTRA_DIST += $(cuda_sources)
+endif
+if HAVE_NCCL
+libmpisift_core_la_SOURCES += src/comm/nccl.c
+EXTRA_DIST += src/comm/without_nccl.c
+else
+libmpisift_core_la_SOURCES += src/comm/without_nccl.c
+EXTRA_DIST += src/comm/nccl.c
 endif
 if HAVE_NVCC
 libmpisift_core_la_SOURCES += $(kernel_launchers)
@@ -185,8 +212,13 @@ am__v_NVCC_1 =
 .cu.lo:
 	@$(MKDIR_P) $(@D)
 	$(AM_V_NVCC)$(LIBTOOL) $(AM_V_lt) --tag=CC $(LIBTOOLFLAGS) --mode=compile \
-	  $(SHELL) $(top_srcdir)/scripts/nvcc-libtool $(NVCC) $(NVCC_GENCODE) $(NVCCFLAGS) -I$(top_srcdir)/src -c -o $@ $<
+	  $(SHELL) $(top_srcdir)/scripts/nvcc-libtool $(NVCC) $(NVCC_GENCODE) $(NVCCFLAGS) $(CPPFLAGS) -I$(top_srcdir)/src -c -o $@ $<
 src/backend/cuda/losses.lo src/backend/cuda/tokens.lo: src/backend/cuda/kernels.h src/backend/cuda/load.cuh
+src/backend/cuda/compact.lo: src/backend/cuda/decide.h
+src/backend/cuda/decide.lo: src/backend/cuda/decide.h src/backend/cuda/kernels.h src/backend/cuda/load.cuh src/backend/cuda/mix.cuh \
+	src/backend/cuda/tally.cuh
+src/backend/cuda/records.lo: src/backend/cuda/copy.cuh src/backend/cuda/kernels.h src/backend/cuda/load.cuh src/backend/cuda/mix.cuh \
+	src/backend/cuda/records.h
 
 lib_LTLIBRARIES += libmpisift.la
 libmpisift_la_SOURCES =

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Dependencies run one way: api -> {io, comm, backend, core} -> base; the four
 # in the middle do not include one another. Only comm communicates, only io
-# sees HDF5, only backend/cuda sees CUDA, and the tools see the public API, all
-# but the benchmarks, src/tools/bench*.c. Speaks TAP.
+# sees HDF5, only backend/cuda sees CUDA, only comm/nccl.c sees NCCL, and the
+# tools see the public API, all but the benchmarks, src/tools/bench*.c. Speaks TAP.
 : "${CC:=cc}" "${srcdir:=.}"
 cd "$srcdir" || exit 1
 include='^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]'
@@ -58,8 +58,9 @@ forbid "api does not include tools" "${include}tools/" src/api
 forbid "tools include public headers and their own, but for bench*.c" "${include}(base|core|backend|comm|io|api)/" \
   $(find src/tools -name '*.[ch]' ! -path 'src/tools/bench*.c')
 forbid "only io sees HDF5" "$hdf5" include src/base src/core src/backend src/comm src/api
-forbid "only backend/cuda sees CUDA" "$cuda" include src/base src/core src/backend/*.[ch] src/backend/cpu \
-  src/comm src/io src/api src/tools
+# shellcheck disable=SC2046  # no blanks in our names
+forbid "only backend/cuda sees CUDA, and comm/nccl.c NCCL" "$cuda" include src/base src/core src/backend/*.[ch] \
+  src/backend/cpu $(find src/comm -name '*.[ch]' ! -name nccl.c) src/io src/api src/tools
 # shellcheck disable=SC2046  # no blanks in our names
 forbid "kernels for devices see CUDA's headers and their own folder's" \
   '^#include ("(mpi|config|base|core|backend/[^c]|backend/cpu|comm|io|api)|<mpi)' $(find src -name '*.cu' -o -name '*.cuh')

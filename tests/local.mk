@@ -3,24 +3,27 @@
 #   make check NP="1 2 8" MPIEXEC=srun
 #   make check TESTS=tests/mpi/test_loader NP=4
 #   make check WRAP="valgrind -q --error-exitcode=9"
+#   make check-gpu GPU_NP="1 2 8"
 NP = 1 2 3 4 8
+GPU_NP = 1 2 4
 TIMEOUT = 120
 AM_TESTS_ENVIRONMENT = . $(top_srcdir)/scripts/mpi-env.sh; \
-	MPISIFT_NP='$(NP)' MPISIFT_TIMEOUT='$(TIMEOUT)' MPISIFT_WRAP='$(WRAP)' MPISIFT_YIELD='$(yield)' \
+	MPISIFT_NP='$(NP)' MPISIFT_GPU_NP='$(GPU_NP)' MPISIFT_TIMEOUT='$(TIMEOUT)' MPISIFT_WRAP='$(WRAP)' MPISIFT_YIELD='$(yield)' \
 	MPISIFT='$(abs_top_builddir)/mpisift' MPIEXEC='$(MPIEXEC)' LIBTOOL='$(abs_top_builddir)/libtool' \
 	CC='$(CC)' NM='$(NM)' MPI_CFLAGS='$(MPI_CFLAGS)' \
 	ASAN_OPTIONS="$${ASAN_OPTIONS:-fast_unwind_on_malloc=0}" \
 	LSAN_OPTIONS="suppressions=$(abs_top_srcdir)/tests/lsan.supp:print_suppressions=0:leak_check_at_exit=0" \
 	VALGRIND_OPTS="--suppressions=$(abs_top_srcdir)/tests/valgrind.supp $$VALGRIND_OPTS"; \
-	export MPISIFT_NP MPISIFT_TIMEOUT MPISIFT_WRAP MPISIFT_YIELD MPISIFT MPIEXEC LIBTOOL CC NM MPI_CFLAGS \
+	export MPISIFT_NP MPISIFT_GPU_NP MPISIFT_TIMEOUT MPISIFT_WRAP MPISIFT_YIELD MPISIFT MPIEXEC LIBTOOL CC NM MPI_CFLAGS \
 	ASAN_OPTIONS LSAN_OPTIONS VALGRIND_OPTS;
+CLEANFILES = tests/gpu/check-gpu.log
 # Other MPIs than Open MPI spin where they wait (see yield.c).
 if !OPEN_MPI
 yield = $(abs_top_builddir)/tests/yield.so
 check_DATA = $(yield)
 $(yield): tests/yield.c
 	$(AM_V_GEN)$(MKDIR_P) tests && $(CC) $(CFLAGS) $(MPI_CFLAGS) -shared -fPIC -o $@ $(srcdir)/tests/yield.c
-CLEANFILES = $(yield)
+CLEANFILES += $(yield)
 endif
 TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = $(SHELL)
@@ -77,8 +80,14 @@ scale_programs = \
 	tests/scale/saving
 gpu_tests = \
 	tests/gpu/test_device \
+	tests/gpu/test_device_decide \
+	tests/gpu/test_device_faults \
+	tests/gpu/test_device_loader \
 	tests/gpu/test_device_losses \
 	tests/gpu/test_device_reports \
+	tests/gpu/test_device_sifter \
+	tests/gpu/test_device_records \
+	tests/gpu/test_nccl \
 	tests/gpu/test_pinned
 # A program for tests/digest.sh.
 digest = tests/mpi/digest
@@ -99,6 +108,10 @@ shell_tests = \
 	tests/tools/info.sh \
 	tests/tools/train.sh
 test_helpers = \
+	tests/gpu/on_device.h \
+	tests/gpu/device.h \
+	tests/gpu/aware_mpi.h \
+	tests/gpu/faulty_nccl.h \
 	tests/mpi/h5_files.h \
 	tests/mpi/indexing.h \
 	tests/mpi/loading.h \
@@ -116,10 +129,21 @@ if HAVE_CUNIT
 check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests) $(digest)
 TESTS += $(unit_tests) $(mpi_tests) $(gpu_tests)
 endif
-check_PROGRAMS += $(scale_programs) $(tool_helpers) tests/bench/read_loop
+check_PROGRAMS += $(scale_programs) $(tool_helpers) tests/bench/read_loop tests/gpu/bench_device
 TESTS += tests/scale/saving $(shell_tests)
 EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh \
 	tests/installcheck.sh tests/lsan.supp tests/valgrind.supp tests/yield.c
+
+# On a machine with GPUs.
+EXTRA_DIST += tests/gpu/check.sh
+if HAVE_CUNIT
+check-gpu: $(gpu_tests) $(gpu_examples)
+	@+MAKE='$(MAKE)' NVCC='$(NVCC)' $(SHELL) $(top_srcdir)/tests/gpu/check.sh $(gpu_tests) $(gpu_examples)
+else
+check-gpu:
+	@echo "this build has no tests: install CUnit and configure again" >&2; exit 1
+endif
+.PHONY: check-gpu
 
 # Reading compared with h5py, which PYTHON must have.
 PYTHON = python3

@@ -2,6 +2,7 @@
 # run-mpi.sh PROGRAM: run PROGRAM at each rank count that fits its folder; one
 # TAP line a run.  Exit status 77 of the program means "skipped".
 #   MPISIFT_NP       rank counts [1 2 3 4 8]; tests/unit, scale and examples have their own
+#   MPISIFT_GPU_NP   those of tests/gpu [1 2 4]
 #   MPISIFT_TIMEOUT  seconds after which a run has failed [120]
 #   MPISIFT_WRAP     command put before the program, such as valgrind (needs LIBTOOL)
 #   MPISIFT_YIELD    library to preload where ranks outnumber the cores (see yield.c)
@@ -11,7 +12,7 @@ program=$1 srcdir=${srcdir:-.}
 limit=${MPISIFT_TIMEOUT:-120}
 case $program in
 *tests/unit/* | *tests/scale/*) counts=1 ;;
-*tests/gpu/*) counts="1 2" ;;
+*tests/gpu/*) counts=${MPISIFT_GPU_NP:-1 2 4} ;;
 *examples/*) counts="1 4" ;;
 *) counts=${MPISIFT_NP:-1 2 3 4 8} ;;
 esac

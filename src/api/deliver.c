@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "api/loader.h"
+#include "api/device.h"
 #include "core/random.h"
 
 /* Messages are counted in records, or in words of 8 bytes where records have lengths. */
@@ -35,7 +35,9 @@ static mpisift_status post_sends(mpisift_loader *l, struct msift_error *error)
 
     if (t->from != l->plan.rank)
       continue;
-    for (int64_t i = 0; i < t->n; i++)
+    if (l->gpu != NULL)
+      end += (size_t)t->n * l->record_bytes; /* it is there */
+    for (int64_t i = 0; i < t->n && l->gpu == NULL; i++)
       end = msift_pool_pack(l, t->first + i, end);
     MSIFT_TRY(msift_exchange_send(&l->exchange, message, units(l, (size_t)(end - message)), t->to, error));
     l->sent_bytes += l->n_padded > 0 ? end - message : 0;
@@ -69,7 +71,11 @@ mpisift_status msift_batch_begin(mpisift_loader *l, int64_t n)
   double begin = msift_range_begin(l->ctx, "mpisift exchange");
 
   msift_plan_make(&l->plan, &l->pool.owners, n);
-  if (msift_team_leads(&l->ctx->team) && post_receives(l, error) == MPISIFT_OK)
+  if (l->gpu != NULL)
+    msift_gpu_pack(l);
+  if (msift_gpu_by_nccl(l->gpu))
+    msift_gpu_exchange(l);
+  else if (msift_team_leads(&l->ctx->team) && post_receives(l, error) == MPISIFT_OK)
     post_sends(l, error);
   msift_ring_pop(&l->pool.owners, n);
   l->flight = n;
@@ -165,7 +171,6 @@ static mpisift_status receive_rows(mpisift_loader *l, int64_t rows, struct msift
       fill_row(l, i, &l->plan.rows[i]);
     for (int64_t i = l->plan.n_rows; i < rows; i++)
       fill_padding(l, i);
-    msift_pool_pop(l, l->plan.held[l->plan.rank]);
   }
   return share_batch(l, rows, error);
 }
@@ -174,14 +179,18 @@ mpisift_status msift_batch_end(mpisift_loader *l, mpisift_batch *batch)
 {
   int64_t rows = l->config.pad_last_batch ? l->quota : l->plan.n_rows;
   double begin;
-  mpisift_status status;
 
   MSIFT_TRY(msift_batch_wait(l));
   begin = msift_range_begin(l->ctx, "mpisift exchange");
-  status = receive_rows(l, rows, &l->ctx->error);
+  if (l->gpu != NULL)
+    msift_gpu_fill(l, rows);
+  else
+    receive_rows(l, rows, &l->ctx->error);
+  if (msift_team_leads(&l->ctx->team))
+    msift_pool_pop(l, l->plan.held[l->plan.rank]);
   l->exchange_pending = false;
   l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
-  MSIFT_TRY(status);
+  MSIFT_TRY(l->ctx->error.status);
   if (batch != NULL)
     describe(l, rows, batch);
   l->tickets[l->serial % (l->config.report_lag + 1)] = (struct msift_ticket){l->serial, rows, l->plan.n_rows};

@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "api/loader.h"
+#include "api/device.h"
 #include "core/random.h"
 
 /* Global batches of candidates of which about one is kept, by the last epoch's counts or else the policy's expectation,
@@ -32,14 +32,22 @@ void msift_epoch_begin(mpisift_loader *l)
   l->in_epoch = true;
 }
 
+/* The sum of the hashes of this rank's samples that wait. */
+static uint64_t hash_pool(const mpisift_loader *l)
+{
+  uint64_t hash = 0;
+
+  for (int64_t i = 0; i < l->pool.records.n; i++)
+    hash += msift_mix((uint64_t)msift_pool_id(l, i) + 1);
+  return hash;
+}
+
 static void drop_pool(mpisift_loader *l)
 {
-  for (int64_t i = 0; i < l->pool.records.n; i++) {
-    l->books.n_out++;
-    l->books.hash_out += msift_mix((uint64_t)msift_pool_tag(&l->pool, i)->id + 1);
-  }
+  l->books.n_out += (uint64_t)l->pool.records.n;
+  l->books.hash_out += hash_pool(l);
   l->run.dropped += l->pool.owners.n;
-  msift_ring_pop(&l->pool.records, l->pool.records.n);
+  msift_pool_pop(l, l->pool.records.n);
   msift_ring_pop(&l->pool.owners, l->pool.owners.n);
   l->run.pooled = 0;
 }
@@ -51,14 +59,14 @@ static mpisift_status close_books(mpisift_loader *l, uint64_t *sums)
 {
   struct msift_error *error = &l->ctx->error;
 
+  if (l->gpu != NULL)
+    msift_gpu_count_out(l);
   l->failure_told = l->failure.status != MPISIFT_OK;
   sums[FAILED] = l->failure_told;
   sums[HASH_IN] = l->books.hash_in;
-  sums[HASH_OUT] = l->books.hash_out;
+  sums[HASH_OUT] = l->books.hash_out + hash_pool(l);
   sums[N_IN] = l->books.n_in;
   sums[N_OUT] = l->books.n_out + (uint64_t)l->pool.records.n;
-  for (int64_t i = 0; i < l->pool.records.n; i++)
-    sums[HASH_OUT] += msift_mix((uint64_t)msift_pool_tag(&l->pool, i)->id + 1);
   sums[REPORTED] = l->reported;
   sums[REPORT_SUM] = (uint64_t)l->report_sum;
   sums[SENT_BYTES] = (uint64_t)l->sent_bytes;

@@ -3,7 +3,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "api/loader.h"
+#include "api/device.h"
 
 enum { BLOCK = 256 };
 
@@ -58,38 +58,45 @@ static void measure(const mpisift_loader *l, int64_t begin, int64_t n, float *va
       values[i] = other_score(l, begin + i);
 }
 
-/* Say which score of a row is no good. */
-static void record_flaw(mpisift_loader *l, int64_t i)
+void msift_stage_flaw(mpisift_loader *l, int64_t i, float loss, double score)
 {
-  struct msift_stage *s = &l->stage;
   const char *name = "loss";
-  double value = (double)s->losses[i];
-  bool good_loss = in_range(s->losses[i], FLT_MAX);
 
-  if (good_loss && l->policy->measure == MSIFT_MEASURE_BOUND) {
+  if (!in_range(loss, FLT_MAX))
+    score = (double)loss;
+  else if (l->policy->measure == MSIFT_MEASURE_BOUND)
     name = "bound";
-    value = (double)s->more.bound[i];
-  } else if (good_loss && l->policy->measure == MSIFT_MEASURE_UNCERTAINTY) {
+  else if (l->policy->measure == MSIFT_MEASURE_UNCERTAINTY)
     name = "confidence";
-    value = (double)s->more.confidence[i];
-  } else if (good_loss) {
+  else
     name = "reference loss";
-    value = reference_loss(l, i);
-  }
-  msift_error_set(&s->bad, MPISIFT_ERR_DATA, "sample %lld has %s %g", (long long)s->ids[i], name, value);
+  msift_error_set(&l->stage.bad, MPISIFT_ERR_DATA, "sample %lld has %s %g", (long long)l->stage.ids[i], name, score);
+}
+
+/* What the policy goes by, as it was given. */
+static double given_score(const mpisift_loader *l, int64_t i)
+{
+  if (l->policy->measure == MSIFT_MEASURE_BOUND)
+    return (double)l->stage.more.bound[i];
+  if (l->policy->measure == MSIFT_MEASURE_UNCERTAINTY)
+    return (double)l->stage.more.confidence[i];
+  return l->policy->measure == MSIFT_MEASURE_REDUCIBLE ? reference_loss(l, i) : (double)l->stage.losses[i];
+}
+
+void msift_stage_bad_group(mpisift_loader *l, int64_t i, int32_t group)
+{
+  msift_error_set(&l->failure, MPISIFT_ERR_DATA, "sample %lld has group %d; config.groups is %lld",
+                  (long long)l->stage.ids[i], (int)group, (long long)l->config.groups);
 }
 
 /* The class of a candidate; a class out of range fails the round. */
 static int32_t group_of(mpisift_loader *l, int64_t i)
 {
-  const struct msift_stage *s = &l->stage;
-  int32_t group;
+  int32_t group = l->stage.more.group[i];
 
-  group = s->more.group[i];
   if (group >= 0 && group < l->config.groups)
     return group;
-  msift_error_set(&l->failure, MPISIFT_ERR_DATA, "sample %lld has group %d; config.groups is %lld",
-                  (long long)s->ids[i], (int)group, (long long)l->config.groups);
+  msift_stage_bad_group(l, i, group);
   return 0;
 }
 
@@ -114,7 +121,7 @@ static bool record(mpisift_loader *l, int64_t begin, int64_t n, struct msift_can
     *c = (struct msift_candidate){.id = ids[i], .value = values[i]};
     good[i] = !isnan(values[i]);
     if (!good[i]) {
-      record_flaw(l, begin + i);
+      msift_stage_flaw(l, begin + i, s->losses[begin + i], given_score(l, begin + i));
       bad++;
       continue;
     }
@@ -240,9 +247,11 @@ void msift_stage_decide(mpisift_loader *l)
   msift_error_clear(&s->bad);
   if (s->sifting)
     msift_decider_refresh(&l->decider, mpisift_loader_fraction(l), share_kept(l));
-  if (s->scored)
+  if (l->gpu != NULL)
+    msift_gpu_decide(l);
+  if (s->scored && l->gpu == NULL)
     msift_history_begin(&l->history, s->round, changes);
-  if (msift_team_leads(&l->ctx->team))
+  if (msift_team_leads(&l->ctx->team) && l->gpu == NULL)
     decide_rows(l, changes, map);
   l->run.seconds[MSIFT_DECIDE] += msift_range_end(l->ctx) - begin;
 }

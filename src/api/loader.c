@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "api/device.h"
 #include "api/hash.h"
 #include "api/indices.h"
 #include "api/source.h"
@@ -126,6 +127,12 @@ static mpisift_status copy_fields(mpisift_loader *l, struct msift_error *error)
   return MPISIFT_OK;
 }
 
+/* Memory for batches. */
+static void *batch_memory(mpisift_loader *l, struct msift_error *error, int64_t n, size_t size)
+{
+  return l->gpu != NULL ? msift_gpu_new(l, error, n, size) : l->backend->allocate(&l->ctx->memory, error, n, size);
+}
+
 static mpisift_status allocate_columns(mpisift_loader *l, struct msift_error *error)
 {
   struct msift_columns *c = &l->columns;
@@ -134,7 +141,7 @@ static mpisift_status allocate_columns(mpisift_loader *l, struct msift_error *er
   int64_t *lengths;
 
   c->bytes = rows * ((3 + (size_t)l->n_padded) * sizeof(int64_t) + 3 * sizeof(float));
-  block = l->backend->allocate(&l->ctx->memory, error, 1, c->bytes);
+  block = batch_memory(l, error, 1, c->bytes);
   if (block == NULL)
     return error->status;
   c->ids = (int64_t *)(void *)block;
@@ -156,7 +163,7 @@ static mpisift_status allocate_batch(mpisift_loader *l, struct msift_error *erro
 {
   MSIFT_TRY(allocate_columns(l, error));
   for (int f = 0; f < l->source.n_fields; f++) {
-    l->batch_data[f] = l->backend->allocate(&l->ctx->memory, error, l->quota, l->field_bytes[f]);
+    l->batch_data[f] = batch_memory(l, error, l->quota, l->field_bytes[f]);
     if (l->batch_data[f] == NULL)
       return error->status;
   }
@@ -177,7 +184,7 @@ static mpisift_status allocate(mpisift_loader *l, struct msift_error *error)
                            "rounds of up to %lld positions are too long for one reduction; take a smaller batch, or "
                            "smaller pushes",
                            (long long)l->max_round);
-  l->backend = msift_backend_choose(l->config.pin_memory, error);
+  l->backend = msift_backend_choose(l->config.pin_memory && l->gpu == NULL, error);
   if (l->backend == NULL)
     return error->status;
   MSIFT_TRY(copy_fields(l, error));
@@ -187,7 +194,10 @@ static mpisift_status allocate(mpisift_loader *l, struct msift_error *error)
                            (long long)l->quota);
   MSIFT_TRY(allocate_batch(l, error));
   MSIFT_TRY(msift_resize(memory, error, &l->reduction.words, l->max_words, sizeof *l->reduction.words));
-  MSIFT_TRY(msift_resize(memory, error, &l->receive, l->quota, l->record_bytes));
+  if (l->gpu != NULL)
+    MSIFT_TRY(msift_gpu_allocate(l, error));
+  else
+    MSIFT_TRY(msift_resize(memory, error, &l->receive, l->quota, l->record_bytes));
   MSIFT_TRY(msift_resize(memory, error, &l->received, l->quota, sizeof *l->received));
   MSIFT_TRY(msift_resize(memory, error, &l->tickets, l->config.report_lag + 1, sizeof *l->tickets));
   for (int64_t i = 0; i <= l->config.report_lag; i++)
@@ -210,6 +220,8 @@ static void release(mpisift_loader **loader)
 
   if (l->indices != NULL)
     msift_indices_free(&l->indices);
+  if (l->gpu != NULL)
+    msift_gpu_close(l);
   msift_exchange_close(&l->exchange, memory);
   msift_stage_destroy(l);
   msift_ring_destroy(&l->pool.owners, memory);
@@ -240,6 +252,7 @@ static mpisift_status compare(const mpisift_loader *l, struct msift_error *error
   settings[n++] = (struct msift_setting){"sifter.padded", msift_hash(0, l->padded, sizeof l->padded)};
   settings[n++] = (struct msift_setting){"sifter.max_span", l->positioned ? (uint64_t)l->max_round : 0};
   settings[n++] = (struct msift_setting){"sifter.max_candidates", (uint64_t)l->max_candidates};
+  settings[n++] = (struct msift_setting){"device.transport", l->gpu != NULL ? 1 + (uint64_t)l->gpu->transport : 0};
   return msift_team_compare(&l->ctx->team, settings, n, error);
 }
 
@@ -273,7 +286,8 @@ static mpisift_loader *begin(mpisift_ctx *ctx, const struct msift_blueprint *blu
   l->positioned = blueprint->max_span > 0;
   l->exchange.comm = MPI_COMM_NULL;
   l->exchange.record = MPI_DATATYPE_NULL;
-  derive(l, blueprint, error);
+  if (derive(l, blueprint, error) == MPISIFT_OK && blueprint->device != NULL)
+    msift_gpu_open(l, blueprint->device, error);
   return l;
 }
 
@@ -286,6 +300,8 @@ mpisift_status msift_loader_make(mpisift_ctx *ctx, const struct msift_blueprint 
   if (msift_team_agree(&ctx->team, error) == MPISIFT_OK && compare(l, error) == MPISIFT_OK) {
     allocate(l, error);
     if (msift_team_agree(&ctx->team, error) == MPISIFT_OK) {
+      if (l->gpu != NULL)
+        msift_gpu_connect(l, blueprint->device->nccl, error);
       msift_exchange_open(&l->exchange, &ctx->team, l->n_padded > 0 ? 8 : l->record_bytes, &ctx->memory, error);
       msift_team_agree(&ctx->team, error);
     }
@@ -312,21 +328,42 @@ static void plan_epochs(mpisift_loader **loader)
   warn_of_uneven_lanes(*loader);
 }
 
-mpisift_status mpisift_loader_create(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
-                                     mpisift_score_fn score, void *user, mpisift_loader **loader)
+static mpisift_status create(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
+                             mpisift_score_fn score, void *user, const mpisift_device *device, mpisift_loader **loader)
 {
   struct msift_blueprint blueprint;
 
+  if (check_arguments(ctx, config, source, score, loader) == MPISIFT_OK)
+    blueprint =
+        (struct msift_blueprint){.config = *config, .source = *source, .score = score, .user = user, .device = device};
+  if (msift_loader_make(ctx, ctx->error.status == MPISIFT_OK ? &blueprint : NULL, loader) == MPISIFT_OK)
+    plan_epochs(loader);
+  return msift_leave(ctx);
+}
+
+mpisift_status mpisift_loader_create(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
+                                     mpisift_score_fn score, void *user, mpisift_loader **loader)
+{
   if (loader != NULL)
     *loader = NULL;
   if (ctx == NULL)
     return MPISIFT_ERR_ARG;
   MSIFT_TRY(msift_enter(ctx, "mpisift_loader_create"));
-  if (check_arguments(ctx, config, source, score, loader) == MPISIFT_OK)
-    blueprint = (struct msift_blueprint){.config = *config, .source = *source, .score = score, .user = user};
-  if (msift_loader_make(ctx, ctx->error.status == MPISIFT_OK ? &blueprint : NULL, loader) == MPISIFT_OK)
-    plan_epochs(loader);
-  return msift_leave(ctx);
+  return create(ctx, config, source, score, user, NULL, loader);
+}
+
+mpisift_status mpisift_loader_create_cuda(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_source *source,
+                                          mpisift_score_fn score, void *user, const mpisift_device *device,
+                                          mpisift_loader **loader)
+{
+  if (loader != NULL)
+    *loader = NULL;
+  if (ctx == NULL)
+    return MPISIFT_ERR_ARG;
+  MSIFT_TRY(msift_enter(ctx, "mpisift_loader_create_cuda"));
+  if (device == NULL)
+    msift_error_set(&ctx->error, MPISIFT_ERR_ARG, "mpisift_loader_create_cuda: device is NULL");
+  return create(ctx, config, source, score, user, device, loader);
 }
 
 mpisift_status mpisift_loader_destroy(mpisift_loader **loader)
@@ -344,7 +381,7 @@ mpisift_status mpisift_loader_destroy(mpisift_loader **loader)
     return ctx->error.status;
   }
   ctx->poisoned = poisoned;
-  if (!poisoned && l->round_pending)
+  if (!poisoned && l->round_pending && l->gpu == NULL)
     msift_reduction_end(&l->reduction, &ctx->team, &ctx->error);
   if (!poisoned && l->exchange_pending)
     msift_exchange_end(&l->exchange, &ctx->error);

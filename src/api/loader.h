@@ -5,6 +5,8 @@
 #ifndef MSIFT_API_LOADER_H
 #define MSIFT_API_LOADER_H
 
+#include <mpisift/cuda.h>
+
 #include "api/context.h"
 #include "backend/backend.h"
 #include "comm/exchange.h"
@@ -92,6 +94,9 @@ struct msift_books {
   uint64_t hash_in, hash_out, n_in, n_out;
 };
 
+/* What a loader has on a device (api/device.h). */
+struct msift_gpu;
+
 /* Sizes of the last batches, against which reports are checked. */
 struct msift_ticket {
   int64_t serial, rows, valid;
@@ -107,6 +112,7 @@ struct mpisift_loader {
   void *user;
   const struct msift_policy *policy;
   const struct msift_backend *backend;
+  struct msift_gpu *gpu; /* NULL: all is in host memory. Else fields, scores, records and batches are on a device */
 
   /* Fixed. */
   int64_t global_batch, quota, score_rows, lanes, max_round, max_words;
@@ -143,9 +149,9 @@ struct mpisift_loader {
   struct msift_exchange exchange;
   struct msift_plan plan;
   bool stream_begun, stream_ended, round_pending, exchange_pending, agreed;
-  struct msift_error failure; /* to be told in the next agreement */
-  bool failure_told;          /* it is in the agreement under way */
-  unsigned char *send, *receive;
+  struct msift_error failure;     /* to be told in the next agreement */
+  bool failure_told;              /* it is in the agreement under way */
+  unsigned char *send, *receive;  /* of a loader on a device, its memory; for the transport HOST page-locked */
   const unsigned char **received; /* [quota]: records among these */
   int64_t send_capacity;          /* records */
   void *batch_data[MPISIFT_MAX_FIELDS];
@@ -183,6 +189,7 @@ int msift_config_settings(const mpisift_config *config, struct msift_setting *se
  * msift_round_run: all of it. */
 void msift_round_read(mpisift_loader *loader);
 void msift_round_judge(mpisift_loader *loader);
+void msift_round_header(mpisift_loader *loader, uint32_t *words); /* what this rank's words begin with */
 mpisift_status msift_round_post(mpisift_loader *loader);
 mpisift_status msift_round_end(mpisift_loader *loader);
 mpisift_status msift_round_run(mpisift_loader *loader);
@@ -196,6 +203,7 @@ mpisift_status msift_agreement_take(mpisift_loader *loader, const uint32_t *word
 
 /* stage.c: the fallible half of a round. */
 void msift_stage_read(mpisift_loader *loader);
+void msift_stage_fetch(mpisift_loader *loader, int64_t end, void *const *dst); /* rows `filled` to `end`, into dst */
 void msift_stage_score(mpisift_loader *loader);
 void msift_stage_take(mpisift_loader *loader); /* what is pushed, in place of both */
 void msift_stage_place(mpisift_loader *loader);
@@ -206,6 +214,9 @@ unsigned char *msift_stage_row(const mpisift_loader *loader, int f, int64_t i);
 
 /* judge.c: decide on the candidates of a stage, into the round's words. */
 void msift_stage_decide(mpisift_loader *loader);
+/* Say of a row which score is no good: the loss, or the one that the policy goes by; that its class is none. */
+void msift_stage_flaw(mpisift_loader *loader, int64_t row, float loss, double score);
+void msift_stage_bad_group(mpisift_loader *loader, int64_t row, int32_t group);
 /* The words that tell which positions are accepted. */
 int64_t msift_map_words(const mpisift_loader *loader, int64_t positions);
 
@@ -221,6 +232,8 @@ size_t msift_record_size(const mpisift_loader *loader, const unsigned char *reco
  * msift_pool_settle: the stage is needed for other rows; none of them stay there. */
 void msift_pool_settle(mpisift_loader *loader);
 void msift_pool_pop(mpisift_loader *loader, int64_t n);
+/* The id of record i. */
+int64_t msift_pool_id(const mpisift_loader *loader, int64_t i);
 /* Sample i as a record to be sent, returns its end; and as a row of the batch, returns its tag. */
 unsigned char *msift_pool_pack(const mpisift_loader *loader, int64_t i, unsigned char *record);
 struct msift_tag msift_pool_read(mpisift_loader *loader, int64_t i, int64_t row);
@@ -233,6 +246,7 @@ struct msift_blueprint {
   void *user;
   int64_t max_candidates, max_span; /* a sifter's; 0 for a loader */
   const bool *padded;               /* [source.n_fields]; NULL: none */
+  const mpisift_device *device;     /* NULL: host memory */
 };
 
 /* Collective. `blueprint` is NULL where this rank's arguments are wrong and ctx->error says why. */
@@ -260,6 +274,11 @@ mpisift_status msift_planned_next(mpisift_loader *loader, mpisift_batch *batch);
 /* Returns the rows of samples in the batch; −1 with an error. */
 int64_t msift_planned_report(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
                              const struct msift_reported *reported);
+
+/* stats.c: whether rows of a batch may be reported; take the losses of n samples. */
+mpisift_status msift_report_check(mpisift_loader *loader, int64_t serial, int64_t first, int64_t n,
+                                  const float *losses);
+void msift_report_add(mpisift_loader *loader, int64_t n, const float *losses);
 
 /* stage.c: note that a callback returned non-zero. */
 void msift_callback_failed(mpisift_loader *loader, const char *what, int code);

@@ -1,6 +1,6 @@
 /* One call of mpisift_loader_next. Every call carries an agreement, so that a failure of any rank reaches all before it
  * trains on a batch alone: that of a round, or one of its own. */
-#include "api/loader.h"
+#include "api/device.h"
 
 static mpisift_status agree(mpisift_loader *l)
 {
@@ -110,6 +110,7 @@ static mpisift_status next(mpisift_loader *l, mpisift_batch *batch)
   if (l->indices != NULL)
     return msift_planned_next(l, batch);
   MSIFT_TRY(enter_epoch(l));
+  MSIFT_TRY(msift_gpu_ready(l));
   if (l->round_pending)
     MSIFT_TRY(msift_round_end(l));
   l->agreed = false;
@@ -129,6 +130,7 @@ static mpisift_status push(mpisift_loader *l)
   if (l->exhausted || ready(l) > 0)
     return msift_error_set(&l->ctx->error, MPISIFT_ERR_STATE, "call mpisift_sifter_next first: %s",
                            l->exhausted ? "the epoch has been ended" : "a batch is ready");
+  MSIFT_TRY(msift_gpu_ready(l));
   return msift_round_run(l);
 }
 
@@ -164,10 +166,21 @@ static mpisift_status fail(mpisift_loader *l)
   return status;
 }
 
+static mpisift_status enter(mpisift_loader *l, const char *call)
+{
+  MSIFT_TRY(msift_enter(l->ctx, call));
+  if (l->gpu != NULL)
+    msift_gpu_enter(l, call);
+  return MPISIFT_OK;
+}
+
 static mpisift_status leave(mpisift_loader *l, mpisift_status status)
 {
-  mpisift_status recorded = msift_leave(l->ctx);
+  mpisift_status recorded;
 
+  if (l->gpu != NULL)
+    msift_gpu_leave(l);
+  recorded = msift_leave(l->ctx);
   l->after_step = l->run;
   return recorded != MPISIFT_OK ? recorded : status;
 }
@@ -176,7 +189,7 @@ mpisift_status mpisift_loader_next(mpisift_loader *loader, mpisift_batch *batch)
 {
   if (loader == NULL)
     return MPISIFT_ERR_ARG;
-  MSIFT_TRY(msift_enter(loader->ctx, "mpisift_loader_next"));
+  MSIFT_TRY(enter(loader, "mpisift_loader_next"));
   loader->at_step = loader->run;
   if (batch != NULL)
     return leave(loader, next(loader, batch));
@@ -188,7 +201,7 @@ mpisift_status mpisift_loader_fail(mpisift_loader *loader, const char *message)
 {
   if (loader == NULL)
     return MPISIFT_ERR_ARG;
-  MSIFT_TRY(msift_enter(loader->ctx, "mpisift_loader_fail"));
+  MSIFT_TRY(enter(loader, "mpisift_loader_fail"));
   msift_error_set(&loader->failure, MPISIFT_ERR_USER, "%.400s", message == NULL ? "training failed" : message);
   return leave(loader, fail(loader));
 }
@@ -197,7 +210,7 @@ void mpisift_loader_progress(mpisift_loader *loader)
 {
   if (loader == NULL || msift_enter(loader->ctx, "mpisift_loader_progress") != MPISIFT_OK)
     return;
-  if (loader->round_pending)
+  if (loader->round_pending && loader->gpu == NULL)
     msift_reduction_progress(&loader->reduction, &loader->ctx->error);
   if (loader->exchange_pending)
     msift_exchange_progress(&loader->exchange, &loader->ctx->error);

@@ -133,8 +133,7 @@ static void check_groups(mpisift_loader *l, int64_t n)
 
   for (int64_t i = 0; i < n && l->config.groups > 0 && l->failure.status == MPISIFT_OK; i++)
     if (s->more.group[i] < 0 || s->more.group[i] >= l->config.groups)
-      msift_error_set(&l->failure, MPISIFT_ERR_DATA, "sample %lld has group %d; config.groups is %lld",
-                      (long long)s->ids[i], (int)s->more.group[i], (long long)l->config.groups);
+      msift_stage_bad_group(l, i, s->more.group[i]);
 }
 
 /* Score a batch of samples that were left out. What comes of it is for the next plan. */

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "api/loader.h"
+#include "api/device.h"
 
 void msift_pool_settle(mpisift_loader *l)
 {
@@ -18,7 +18,14 @@ void msift_pool_pop(mpisift_loader *l, int64_t n)
   int64_t records = n < l->pool.records.n ? n : l->pool.records.n;
 
   msift_ring_pop(&l->pool.records, records);
+  if (l->gpu != NULL)
+    msift_ring_pop(&l->gpu->pooled, records);
   l->stage.first_kept += n - records;
+}
+
+int64_t msift_pool_id(const mpisift_loader *l, int64_t i)
+{
+  return l->gpu != NULL ? *(const int64_t *)msift_ring_at(&l->gpu->pooled, i) : msift_pool_tag(&l->pool, i)->id;
 }
 
 static int64_t staged(const mpisift_loader *l, int64_t i)

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "api/loader.h"
+#include "api/device.h"
 #include "core/random.h"
 
 /* The training step, of the run or of the epoch, that the next sample accepted goes into. Where the user forms the
@@ -101,24 +101,41 @@ void msift_round_judge(mpisift_loader *l)
   msift_stage_decide(l);
 }
 
-mpisift_status msift_round_post(mpisift_loader *l)
+void msift_round_header(mpisift_loader *l, uint32_t *words)
 {
   const struct msift_stage *s = &l->stage;
+
+  msift_agreement_put(l, words);
+  words[MSIFT_WORD_ENDED] = l->stream_ended;
+  words[MSIFT_WORD_CANDIDATES] = (uint32_t)s->filled;
+  words[MSIFT_WORD_BAD] = (uint32_t)s->n_bad;
+  words[MSIFT_WORD_OUTLIERS] = (uint32_t)s->n_outliers;
+  words[MSIFT_WORD_ACCEPTED] = (uint32_t)s->n_accepted;
+}
+
+/* Add the words up over the ranks: in the background, if there is a training step to hide it behind. */
+static mpisift_status reduce(mpisift_loader *l, bool overlap)
+{
   uint32_t *words = l->reduction.words;
   double begin = msift_range_begin(l->ctx, "mpisift reduce");
 
-  msift_agreement_put(l, words);
-  if (msift_team_leads(&l->ctx->team)) {
-    words[MSIFT_WORD_ENDED] = l->stream_ended;
-    words[MSIFT_WORD_CANDIDATES] = (uint32_t)s->filled;
-    words[MSIFT_WORD_BAD] = (uint32_t)s->n_bad;
-    words[MSIFT_WORD_OUTLIERS] = (uint32_t)s->n_outliers;
-    words[MSIFT_WORD_ACCEPTED] = (uint32_t)s->n_accepted;
-  }
-  msift_reduction_begin(&l->reduction, &l->ctx->team, l->config.pipeline_depth > 0, &l->ctx->error);
+  if (l->gpu != NULL)
+    msift_gpu_collect(l);
+  if (msift_team_leads(&l->ctx->team))
+    msift_round_header(l, words);
+  else
+    msift_agreement_put(l, words);
+  msift_reduction_begin(&l->reduction, &l->ctx->team, overlap, &l->ctx->error);
   l->round_pending = l->ctx->error.status == MPISIFT_OK;
   l->run.seconds[MSIFT_WAIT] += msift_range_end(l->ctx) - begin;
   return l->ctx->error.status;
+}
+
+/* The words of a device are still to come, behind the scores. */
+mpisift_status msift_round_post(mpisift_loader *l)
+{
+  l->round_pending = l->ctx->error.status == MPISIFT_OK;
+  return l->gpu != NULL ? l->ctx->error.status : reduce(l, l->config.pipeline_depth > 0);
 }
 
 static mpisift_status check_losses(mpisift_loader *l)
@@ -186,6 +203,18 @@ static void commit_owners(mpisift_loader *l, const uint32_t *map)
       add_owner(l, (uint32_t)((s->begin + 32 * w + __builtin_ctz(bits)) % l->lanes % ranks));
 }
 
+/* On a device, what became of this rank's candidates: the map tells. */
+static void find_accepted(mpisift_loader *l, const uint32_t *map)
+{
+  struct msift_stage *s = &l->stage;
+
+  for (int64_t i = 0; i < s->filled; i++) {
+    int64_t place = s->positions[i] - s->begin;
+
+    s->accepted[i] = (l->positioned ? map[place] : map[place / 32] >> place % 32) & 1;
+  }
+}
+
 /* Ids that come in, and of these those that end here; accepted samples go on to the pool, if there is one. */
 static void commit_ids(mpisift_loader *l)
 {
@@ -243,6 +272,8 @@ static void commit(mpisift_loader *l)
   const uint32_t *changes = l->reduction.words + MSIFT_HEADER_WORDS;
   bool streams_ended = l->reduction.words[MSIFT_WORD_ENDED] == (uint32_t)l->ctx->team.size;
 
+  if (l->gpu != NULL)
+    find_accepted(l, changes + history_words(l));
   if (msift_team_leads(&l->ctx->team))
     commit_ids(l);
   if (l->source.n_fields > 0)
@@ -255,11 +286,22 @@ static void commit(mpisift_loader *l)
   l->run.refits = l->history.refits;
 }
 
+static mpisift_status wait(mpisift_loader *l)
+{
+  if (msift_gpu_by_nccl(l->gpu))
+    return msift_gpu_sum_end(l);
+  return msift_reduction_end(&l->reduction, &l->ctx->team, &l->ctx->error);
+}
+
 mpisift_status msift_round_end(mpisift_loader *l)
 {
-  double begin = msift_range_begin(l->ctx, "mpisift wait"), end;
-  mpisift_status status = msift_reduction_end(&l->reduction, &l->ctx->team, &l->ctx->error);
+  double begin, end;
+  mpisift_status status;
 
+  if (l->gpu != NULL && !msift_gpu_by_nccl(l->gpu))
+    MSIFT_TRY(reduce(l, false));
+  begin = msift_range_begin(l->ctx, "mpisift wait");
+  status = wait(l);
   l->round_pending = false;
   end = msift_range_end(l->ctx);
   l->run.seconds[MSIFT_WAIT] += end - begin;
@@ -273,7 +315,9 @@ mpisift_status msift_round_end(mpisift_loader *l)
   begin = msift_range_begin(l->ctx, "mpisift commit");
   commit(l);
   l->run.seconds[MSIFT_DECIDE] += msift_range_end(l->ctx) - begin;
-  if (l->source.n_fields > 0 && msift_team_leads(&l->ctx->team))
+  if (l->gpu != NULL)
+    msift_gpu_commit(l);
+  else if (l->source.n_fields > 0 && msift_team_leads(&l->ctx->team))
     keep_rows(l);
   l->stage.filled = 0;
   return MPISIFT_OK;

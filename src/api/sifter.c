@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/loader.h"
+#include "api/device.h"
 #include "api/source.h"
 #include "base/half.h"
 
@@ -39,7 +39,7 @@ static mpisift_status check_create(const mpisift_config *config, const mpisift_p
 }
 
 static mpisift_status create(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_pushes *pushes,
-                             mpisift_sifter **sifter)
+                             const mpisift_device *device, mpisift_sifter **sifter)
 {
   struct msift_error *error = &ctx->error;
   struct msift_blueprint blueprint;
@@ -52,6 +52,7 @@ static mpisift_status create(mpisift_ctx *ctx, const mpisift_config *config, con
         .max_candidates = pushes->max_candidates,
         .max_span = pushes->max_span,
         .padded = pushes->padded,
+        .device = device,
     };
     s = msift_alloc(&ctx->memory, error, 1, sizeof *s);
   }
@@ -71,7 +72,21 @@ mpisift_status mpisift_sifter_create(mpisift_ctx *ctx, const mpisift_config *con
   if (ctx == NULL)
     return MPISIFT_ERR_ARG;
   MSIFT_TRY(msift_enter(ctx, "mpisift_sifter_create"));
-  create(ctx, config, pushes, sifter);
+  create(ctx, config, pushes, NULL, sifter);
+  return msift_leave(ctx);
+}
+
+mpisift_status mpisift_sifter_create_cuda(mpisift_ctx *ctx, const mpisift_config *config, const mpisift_pushes *pushes,
+                                          const mpisift_device *device, mpisift_sifter **sifter)
+{
+  if (sifter != NULL)
+    *sifter = NULL;
+  if (ctx == NULL)
+    return MPISIFT_ERR_ARG;
+  MSIFT_TRY(msift_enter(ctx, "mpisift_sifter_create_cuda"));
+  if (device == NULL)
+    msift_error_set(&ctx->error, MPISIFT_ERR_ARG, "mpisift_sifter_create_cuda: device is NULL");
+  create(ctx, config, pushes, device, sifter);
   return msift_leave(ctx);
 }
 
@@ -138,7 +153,8 @@ static mpisift_status check_candidates(const mpisift_loader *l, const mpisift_ca
   if (l->positioned)
     MSIFT_TRY(check_numbers("positions", c->positions, c->n, l->max_round - 1, error));
   MSIFT_TRY(check_scores(l, c, error));
-  return check_records(l, c, error);
+  MSIFT_TRY(check_records(l, c, error));
+  return l->gpu != NULL ? msift_gpu_check_candidates(l, c, error) : MPISIFT_OK;
 }
 
 static float loss_at(const mpisift_candidates *c, int64_t i)
@@ -197,7 +213,8 @@ static void take_row(mpisift_loader *l, int64_t i)
 
   s->positions[i] = s->begin + s->arrivals[i].position;
   s->ids[i] = c->ids != NULL ? c->ids[from] : l->numbered + s->positions[i];
-  take_scores(l, i, from);
+  if (l->gpu == NULL)
+    take_scores(l, i, from);
   for (int f = 0; f < l->source.n_fields; f++)
     if (l->padded[f])
       s->lengths[k++] = c->lengths[f][from];
@@ -216,6 +233,27 @@ void msift_stage_take(mpisift_loader *l)
   for (int f = 0; f < l->source.n_fields && s->share > 0; f++)
     s->data[f] = (void *)(uintptr_t)l->candidates->records[f];
   s->filled = s->share;
+  if (l->gpu != NULL)
+    msift_gpu_take(l);
+}
+
+/* A call on candidates begins, and ends. */
+static mpisift_status enter(mpisift_loader *l, const mpisift_candidates *candidates, const char *call)
+{
+  MSIFT_TRY(msift_enter(l->ctx, call));
+  if (l->gpu != NULL)
+    msift_gpu_enter(l, call);
+  l->candidates = candidates;
+  return MPISIFT_OK;
+}
+
+static mpisift_status leave(mpisift_loader *l)
+{
+  memset(l->stage.data, 0, sizeof l->stage.data);
+  l->candidates = NULL;
+  if (l->gpu != NULL)
+    msift_gpu_leave(l);
+  return msift_leave(l->ctx);
 }
 
 static void give_decisions(const mpisift_loader *l, int64_t n, const mpisift_decisions *d)
@@ -243,15 +281,18 @@ mpisift_status mpisift_sifter_push(mpisift_sifter *sifter, const mpisift_candida
   if (sifter == NULL)
     return MPISIFT_ERR_ARG;
   l = sifter->loader;
-  MSIFT_TRY(msift_enter(l->ctx, "mpisift_sifter_push"));
-  l->candidates = candidates == NULL ? &none : candidates;
+  MSIFT_TRY(enter(l, candidates == NULL ? &none : candidates, "mpisift_sifter_push"));
   if (msift_team_leads(&l->ctx->team))
     check_candidates(l, l->candidates, &l->failure);
-  if (msift_push(l) == MPISIFT_OK && decisions != NULL && msift_team_leads(&l->ctx->team))
+  if (l->gpu != NULL && decisions != NULL)
+    msift_gpu_check_decisions(l, decisions, &l->failure);
+  if (msift_push(l) != MPISIFT_OK || decisions == NULL)
+    return leave(l);
+  if (l->gpu != NULL)
+    msift_gpu_give_decisions(l, l->candidates->n, decisions);
+  else if (msift_team_leads(&l->ctx->team))
     give_decisions(l, l->candidates->n, decisions);
-  memset(l->stage.data, 0, sizeof l->stage.data);
-  l->candidates = NULL;
-  return msift_leave(l->ctx);
+  return leave(l);
 }
 
 mpisift_status mpisift_sifter_next(mpisift_sifter *sifter, mpisift_batch *batch)

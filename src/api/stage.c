@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "api/loader.h"
+#include "api/device.h"
 
 unsigned char *msift_stage_row(const mpisift_loader *l, int f, int64_t i)
 {
@@ -26,6 +26,20 @@ static mpisift_status reserve_scores(mpisift_loader *l, int64_t rows, struct msi
   return MPISIFT_OK;
 }
 
+/* What is on a device, where there is one. */
+static mpisift_status reserve_samples(mpisift_loader *l, int64_t rows, struct msift_error *error)
+{
+  struct msift_memory *memory = &l->ctx->memory;
+  struct msift_stage *s = &l->stage;
+
+  for (int f = 0; f < l->source.n_fields && !l->pushed; f++)
+    MSIFT_TRY(msift_resize(memory, error, &s->data[f], rows, l->field_bytes[f]));
+  MSIFT_TRY(msift_resize(memory, error, &s->losses, rows, sizeof *s->losses));
+  MSIFT_TRY(msift_resize(memory, error, &s->chances, rows, sizeof *s->chances));
+  MSIFT_TRY(msift_resize(memory, error, &s->kept, rows, sizeof *s->kept));
+  return reserve_scores(l, rows, error);
+}
+
 static mpisift_status reserve_rows(mpisift_loader *l, int64_t rows, struct msift_error *error)
 {
   struct msift_memory *memory = &l->ctx->memory;
@@ -34,8 +48,7 @@ static mpisift_status reserve_rows(mpisift_loader *l, int64_t rows, struct msift
   if (rows <= s->capacity)
     return MPISIFT_OK;
   rows += rows / 4; /* rounds grow as the share kept falls */
-  for (int f = 0; f < l->source.n_fields && !l->pushed; f++)
-    MSIFT_TRY(msift_resize(memory, error, &s->data[f], rows, l->field_bytes[f]));
+  MSIFT_TRY(l->gpu != NULL ? msift_gpu_reserve_rows(l, rows, error) : reserve_samples(l, rows, error));
   MSIFT_TRY(msift_resize(memory, error, &s->ids, rows, sizeof *s->ids));
   if (l->source.prefetch != NULL)
     MSIFT_TRY(msift_resize(memory, error, &s->ahead, rows, sizeof *s->ahead));
@@ -44,11 +57,7 @@ static mpisift_status reserve_rows(mpisift_loader *l, int64_t rows, struct msift
   if (l->pushed)
     MSIFT_TRY(msift_resize(memory, error, &s->arrivals, rows, sizeof *s->arrivals));
   MSIFT_TRY(msift_resize(memory, error, &s->positions, rows, sizeof *s->positions));
-  MSIFT_TRY(msift_resize(memory, error, &s->losses, rows, sizeof *s->losses));
-  MSIFT_TRY(msift_resize(memory, error, &s->chances, rows, sizeof *s->chances));
   MSIFT_TRY(msift_resize(memory, error, &s->accepted, rows, sizeof *s->accepted));
-  MSIFT_TRY(msift_resize(memory, error, &s->kept, rows, sizeof *s->kept));
-  MSIFT_TRY(reserve_scores(l, rows, error));
   s->capacity = rows;
   return MPISIFT_OK;
 }
@@ -67,14 +76,19 @@ mpisift_status msift_stage_reserve(mpisift_loader *l, struct msift_error *error)
   int64_t rows = s->score_calls * l->score_rows, own = l->pool.records.n + s->share;
 
   rows = rows > s->share ? rows : s->share;
+  if (l->gpu != NULL)
+    MSIFT_TRY(error->status); /* not where a rank has failed: its stream may not be in a state for it */
   MSIFT_TRY(reserve_rows(l, rows + spare_rows(l), error));
   if (l->source.n > 0 && l->indices == NULL)
     MSIFT_TRY(msift_walk_reserve(&l->walk, &l->order, l->ctx->team.size, l->ctx->team.rank, memory, error));
   if (s->scored)
     MSIFT_TRY(msift_history_reserve(&l->history, memory, error, s->round, s->share));
+  if (l->source.n_fields > 0)
+    MSIFT_TRY(msift_ring_reserve(&l->pool.owners, memory, error, s->end - s->begin));
+  if (l->gpu != NULL)
+    return msift_gpu_reserve(l, error);
   if (l->source.n_fields == 0)
     return MPISIFT_OK; /* nothing is pooled */
-  MSIFT_TRY(msift_ring_reserve(&l->pool.owners, memory, error, s->end - s->begin));
   MSIFT_TRY(msift_ring_reserve(&l->pool.records, memory, error, s->share));
   if (own <= l->send_capacity)
     return MPISIFT_OK;
@@ -138,7 +152,7 @@ static void prefetch(mpisift_loader *l)
   const struct msift_team *team = &l->ctx->team;
   int64_t end = s->end + (s->end - s->begin), position = s->end, n = 0;
 
-  if (l->source.prefetch == NULL || team->rank >= l->order.lanes)
+  if (l->source.prefetch == NULL || l->source.n < 0 || team->rank >= l->order.lanes)
     return;
   end = end < l->source.n ? end : l->source.n;
   while (n < s->capacity && (position = msift_lane_next(l->lanes, team->size, team->rank, position)) < end)
@@ -150,22 +164,20 @@ static void prefetch(mpisift_loader *l)
     l->source.prefetch(l->source.user, n, s->ahead);
 }
 
-static void read_indexed(mpisift_loader *l, void *const *dst)
+static void read_indexed(mpisift_loader *l, int64_t end, void *const *dst)
 {
   struct msift_stage *s = &l->stage;
-  int64_t n = s->share - s->filled;
+  int64_t n = end - s->filled;
   int64_t known = s->ahead_epoch == l->epoch && s->ahead_begin == s->begin ? s->n_ahead : 0;
   int code;
 
-  for (int64_t i = s->filled; i < s->share; i++)
+  for (int64_t i = s->filled; i < end; i++)
     s->ids[i] = i < known ? s->ahead[i] : msift_walk_id(&l->walk, &l->order, s->positions[i]);
   code = n > 0 ? l->source.read(l->source.user, n, s->ids + s->filled, dst) : 0;
-  if (code != 0) {
+  if (code != 0)
     msift_callback_failed(l, "reading", code);
-    return;
-  }
-  s->filled = s->share;
-  prefetch(l);
+  else
+    s->filled = end;
 }
 
 static mpisift_status check_ids(mpisift_loader *l, const int64_t *ids, int64_t n)
@@ -177,10 +189,10 @@ static mpisift_status check_ids(mpisift_loader *l, const int64_t *ids, int64_t n
   return MPISIFT_OK;
 }
 
-static void read_stream(mpisift_loader *l, void *const *dst)
+static void read_stream(mpisift_loader *l, int64_t end, void *const *dst)
 {
   struct msift_stage *s = &l->stage;
-  int64_t want = s->share - s->filled, got = 0;
+  int64_t want = end - s->filled, got = 0;
   int code = 0;
 
   if (!l->stream_begun && l->source.begin_epoch != NULL)
@@ -203,11 +215,21 @@ static void read_stream(mpisift_loader *l, void *const *dst)
   l->stream_ended = l->failure.status == MPISIFT_OK && got < want;
 }
 
+void msift_stage_fetch(mpisift_loader *l, int64_t end, void *const *dst)
+{
+  if (l->source.n < 0)
+    read_stream(l, end, dst);
+  else
+    read_indexed(l, end, dst);
+}
+
 static void pad(mpisift_loader *l, int64_t begin, int64_t end)
 {
   for (int64_t i = begin; i < end; i++)
     l->stage.ids[i] = -1;
-  for (int f = 0; f < l->source.n_fields && begin < end; f++)
+  if (l->gpu != NULL)
+    msift_gpu_pad(l, begin, end);
+  for (int f = 0; f < l->source.n_fields && begin < end && l->gpu == NULL; f++)
     memset(msift_stage_row(l, f, begin), 0, (size_t)(end - begin) * l->field_bytes[f]);
 }
 
@@ -218,27 +240,35 @@ static void choose_place(mpisift_loader *l)
   struct msift_stage *s = &l->stage;
 
   if (s->filled == 0)
-    s->in_batch = l->source.n > 0 && s->score_calls == 0 && l->config.pipeline_depth == 0 && l->pool.owners.n == 0 &&
-                  s->share <= l->quota;
+    s->in_batch = l->source.n > 0 && s->score_calls == 0 && l->config.pipeline_depth == 0 && l->gpu == NULL &&
+                  l->pool.owners.n == 0 && s->share <= l->quota;
+}
+
+/* All at once, to where they stay. */
+static void read_rows(mpisift_loader *l)
+{
+  void *dst[MPISIFT_MAX_FIELDS];
+
+  choose_place(l);
+  for (int f = 0; f < l->source.n_fields; f++)
+    dst[f] = msift_stage_row(l, f, l->stage.filled);
+  msift_stage_fetch(l, l->stage.share, dst);
 }
 
 /* Rows read before a failure stay: a repeated call goes on behind them. */
 void msift_stage_read(mpisift_loader *l)
 {
-  struct msift_stage *s = &l->stage;
   double begin = msift_range_begin(l->ctx, "mpisift read");
-  void *dst[MPISIFT_MAX_FIELDS];
 
   msift_error_clear(&l->ctx->cause);
   if (l->failure.status == MPISIFT_OK && msift_team_leads(&l->ctx->team)) {
     msift_stage_place(l);
-    choose_place(l);
-    for (int f = 0; f < l->source.n_fields; f++)
-      dst[f] = msift_stage_row(l, f, s->filled);
-    if (l->source.n < 0)
-      read_stream(l, dst);
+    if (l->gpu != NULL)
+      msift_gpu_read(l);
     else
-      read_indexed(l, dst);
+      read_rows(l);
+    if (l->failure.status == MPISIFT_OK)
+      prefetch(l);
   }
   l->run.seconds[MSIFT_READ] += msift_range_end(l->ctx) - begin;
 }
@@ -252,7 +282,9 @@ static mpisift_scores scores_at(mpisift_loader *l, int64_t first)
   scores.bound = s->more.bound == NULL ? NULL : s->more.bound + first;
   scores.confidence = s->more.confidence == NULL ? NULL : s->more.confidence + first;
   scores.group = s->more.group == NULL ? NULL : s->more.group + first;
-  for (int64_t i = 0; i < l->score_rows; i++) {
+  if (l->gpu != NULL)
+    msift_gpu_forget(l, first);
+  for (int64_t i = 0; i < l->score_rows && l->gpu == NULL; i++) {
     scores.loss[i] = NAN;
     if (scores.bound != NULL)
       scores.bound[i] = NAN;
@@ -274,14 +306,14 @@ static void call_score(mpisift_loader *l, int64_t first)
       .epoch = l->epoch,
       .n_fields = l->source.n_fields,
       .fields = l->fields,
-      .ids = s->ids + first,
+      .ids = (l->gpu != NULL ? l->gpu->ids : s->ids) + first,
   };
   mpisift_scores scores = scores_at(l, first);
   int code;
 
   for (int f = 0; f < l->source.n_fields; f++)
     candidates.data[f] = msift_stage_row(l, f, first);
-  while (candidates.valid < l->score_rows && candidates.ids[candidates.valid] >= 0)
+  while (candidates.valid < l->score_rows && s->ids[first + candidates.valid] >= 0)
     candidates.valid++;
   msift_error_clear(&l->ctx->cause);
   code = l->score(l->user, &candidates, &scores);

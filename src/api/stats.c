@@ -3,7 +3,7 @@
 #include "api/loader.h"
 #include "core/random.h"
 
-static mpisift_status check_ticket(mpisift_loader *l, int64_t serial, int64_t first, int64_t n, const float *losses)
+mpisift_status msift_report_check(mpisift_loader *l, int64_t serial, int64_t first, int64_t n, const float *losses)
 {
   struct msift_error *error = &l->ctx->error;
   const struct msift_ticket *ticket = serial < 0 ? NULL : &l->tickets[serial % (l->config.report_lag + 1)];
@@ -24,24 +24,28 @@ static int64_t take_report(mpisift_loader *l, int64_t serial, int64_t first, int
 {
   if (l->indices != NULL)
     return msift_planned_report(l, serial, first, n, r);
-  if (check_ticket(l, serial, first, n, r->losses) != MPISIFT_OK)
+  if (msift_report_check(l, serial, first, n, r->losses) != MPISIFT_OK)
     return -1;
   return l->tickets[serial % (l->config.report_lag + 1)].valid;
+}
+
+void msift_report_add(mpisift_loader *l, int64_t n, const float *losses)
+{
+  for (int64_t i = 0; i < n; i++)
+    if (isfinite(losses[i])) {
+      l->report_sum += llrint(fmax(-MSIFT_REPORT_MOST, fmin(MSIFT_REPORT_MOST, (double)losses[i])) * MSIFT_REPORT_ONE);
+      l->reported++;
+    }
 }
 
 static mpisift_status report(mpisift_loader *l, int64_t serial, int64_t first, int64_t n,
                              const struct msift_reported *r)
 {
-  const float *losses = r->losses;
   int64_t valid;
 
   MSIFT_TRY(msift_enter(l->ctx, "mpisift_loader_report"));
   valid = take_report(l, serial, first, n, r);
-  for (int64_t i = 0; i < n && first + i < valid; i++)
-    if (isfinite(losses[i])) {
-      l->report_sum += llrint(fmax(-MSIFT_REPORT_MOST, fmin(MSIFT_REPORT_MOST, (double)losses[i])) * MSIFT_REPORT_ONE);
-      l->reported++;
-    }
+  msift_report_add(l, first + n < valid ? n : valid - first, r->losses);
   return msift_leave(l->ctx);
 }
 

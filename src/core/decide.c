@@ -122,14 +122,19 @@ static double class_floor(const struct msift_decider *d, int32_t group)
   return n > 0 ? config->class_floor * d->share * total / n : 1;
 }
 
+static mpisift_weights weights_of(const struct msift_decider *d)
+{
+  mpisift_weights kind = d->terms.config->weights;
+
+  return kind == MPISIFT_WEIGHTS_POLICY && d->policy->rule->weighted ? MPISIFT_WEIGHTS_NORMALIZED : kind;
+}
+
 float msift_weight(const struct msift_decider *d, double p, double share)
 {
   const mpisift_config *config = d->terms.config;
-  mpisift_weights kind = config->weights;
+  mpisift_weights kind = weights_of(d);
   double weight;
 
-  if (kind == MPISIFT_WEIGHTS_POLICY && d->policy->rule->weighted)
-    kind = MPISIFT_WEIGHTS_NORMALIZED;
   if (kind == MPISIFT_WEIGHTS_POLICY || p <= 0)
     return 1;
   weight = 1 / p * (kind == MPISIFT_WEIGHTS_NORMALIZED ? share : 1);
@@ -185,6 +190,52 @@ void msift_decide_all(struct msift_decider *d, int64_t n, const struct msift_can
   else
     for (int64_t i = 0; i < n; i++)
       verdicts[i] = decide(d, &candidates[i], epoch);
+}
+
+struct msift_formula msift_decider_formula(const struct msift_decider *d)
+{
+  const struct msift_rule *rule = d->policy->rule;
+  const struct msift_place whole = {0, 1};
+
+  if (rule == &msift_rule_absolute)
+    return (struct msift_formula){.kind = MSIFT_FORMULA_AT_LEAST, .parameter = d->terms.config->threshold};
+  if (rule == &msift_rule_proportional && !isnan(d->terms.scale))
+    return (struct msift_formula){.kind = MSIFT_FORMULA_PROPORTIONAL, .parameter = d->terms.scale};
+  if (rule->by_value || !msift_policy_measures(d->policy))
+    return (struct msift_formula){.constant = make_threshold(d, 0, whole)};
+  if (d->history->total == 0)
+    return (struct msift_formula){.constant = MSIFT_CERTAIN};
+  return (struct msift_formula){.kind = MSIFT_FORMULA_BY_BIN};
+}
+
+void msift_decider_by_bin(struct msift_decider *d, uint64_t *thresholds)
+{
+  for (int b = 0; b < d->history->bins.n; b++)
+    thresholds[b] = bin_threshold(d, b);
+}
+
+void msift_decider_outliers(const struct msift_decider *d, uint8_t *outliers)
+{
+  for (int b = 0; b < d->history->bins.n; b++)
+    outliers[b] = is_outlier(d, &(struct msift_candidate){.bin = (int16_t)b});
+}
+
+void msift_decider_by_group(const struct msift_decider *d, uint64_t *thresholds)
+{
+  for (int32_t g = 0; g < d->history->groups; g++)
+    thresholds[g] = integer_threshold(class_floor(d, g));
+}
+
+uint64_t msift_decider_floor(const struct msift_decider *d)
+{
+  return integer_threshold(d->terms.config->floor);
+}
+
+double msift_decider_weight_factor(const struct msift_decider *d)
+{
+  mpisift_weights kind = weights_of(d);
+
+  return kind == MPISIFT_WEIGHTS_POLICY ? 0 : kind == MPISIFT_WEIGHTS_NORMALIZED ? d->share : 1;
 }
 
 double msift_decider_value_at(struct msift_decider *d, double p)

@@ -60,6 +60,31 @@ struct msift_verdict msift_decide(struct msift_decider *decider, const struct ms
 void msift_decide_all(struct msift_decider *decider, int64_t n, const struct msift_candidate *candidates, int64_t epoch,
                       struct msift_verdict *verdicts);
 
+/* The same for a device, which decides by what the host makes in advance: the policy's thresholds as a formula of the
+ * candidate's measure, or by bin. */
+enum msift_formula_kind {
+  MSIFT_FORMULA_CONSTANT,    /* `constant` */
+  MSIFT_FORMULA_BY_BIN,      /* msift_decider_by_bin() */
+  MSIFT_FORMULA_AT_LEAST,    /* MSIFT_CERTAIN where the measure is at least `parameter`, else 0 */
+  MSIFT_FORMULA_PROPORTIONAL /* of p = min(1, parameter × measure); 0 where the measure is not positive */
+};
+
+struct msift_formula {
+  enum msift_formula_kind kind;
+  uint64_t constant;
+  double parameter;
+};
+struct msift_formula msift_decider_formula(const struct msift_decider *decider);
+
+/* [bins]: the policy's threshold; whether the outlier guard drops a measure of the bin. */
+void msift_decider_by_bin(struct msift_decider *decider, uint64_t *thresholds);
+void msift_decider_outliers(const struct msift_decider *decider, uint8_t *outliers);
+/* [groups]: the class floor's threshold. */
+void msift_decider_by_group(const struct msift_decider *decider, uint64_t *thresholds);
+/* The floor's threshold; what weights are, times 1/p: 0 if they are all 1. */
+uint64_t msift_decider_floor(const struct msift_decider *decider);
+double msift_decider_weight_factor(const struct msift_decider *decider);
+
 /* The weight of what is accepted with probability p; share: of candidates kept. */
 float msift_weight(const struct msift_decider *decider, double p, double share);
 

@@ -133,9 +133,14 @@ static void count_bins(const struct msift_history *h, const struct msift_bins *b
   }
 }
 
+int64_t msift_history_gone(const struct msift_history *h, struct msift_history_round round)
+{
+  return expired(&h->seen, msift_history_oldest(h, round));
+}
+
 void msift_history_begin(struct msift_history *h, struct msift_history_round round, uint32_t *words)
 {
-  int64_t gone = expired(&h->seen, msift_history_oldest(h, round));
+  int64_t gone = msift_history_gone(h, round);
 
   h->staged = 0;
   for (int64_t i = 0; i < gone && h->groups > 0; i++)
@@ -144,6 +149,13 @@ void msift_history_begin(struct msift_history *h, struct msift_history_round rou
     count_bins(h, &h->next, gone, h->seen.n, 1, words + h->groups);
   else if (!h->exact)
     count_bins(h, &h->bins, 0, gone, UINT32_MAX, words + h->groups);
+}
+
+void msift_history_note(struct msift_history *h, int64_t n, const int64_t *positions, int64_t begin)
+{
+  for (h->staged = 0; h->staged < n; h->staged++)
+    *(struct msift_seen *)msift_ring_at(&h->seen, h->seen.n + h->staged) =
+        (struct msift_seen){.order = h->end + positions[h->staged] - begin};
 }
 
 static int64_t signed_word(uint32_t word)

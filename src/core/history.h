@@ -99,6 +99,12 @@ static inline void msift_history_add(struct msift_history *history, struct msift
     words[history->groups + (history->refitting ? msift_bin(&history->next, seen.key) : bin)]++;
 }
 
+/* For a window whose keys are kept and counted elsewhere, on a device. How many of this rank's oldest losses the
+ * round's passing takes from the window; and in place of msift_history_begin() and _add(): note the orders of this
+ * rank's n candidates, whose places are positions − begin, ascending. Bad ones are among them. There is room. */
+int64_t msift_history_gone(const struct msift_history *history, struct msift_history_round round);
+void msift_history_note(struct msift_history *history, int64_t n, const int64_t *positions, int64_t begin);
+
 /* Take over the global changes, and what this rank has added. candidates: of all ranks, in a sparse round. */
 void msift_history_commit(struct msift_history *history, struct msift_history_round round, int64_t candidates,
                           const uint32_t *words);

@@ -200,4 +200,9 @@ const struct msift_device msift_device_cuda = {
     .check_pointer = check_pointer,
     .losses = msift_cuda_losses,
     .tokens = msift_cuda_tokens,
+    .count = msift_cuda_count,
+    .decide_scratch = msift_cuda_decide_scratch,
+    .decide = msift_cuda_decide,
+    .pack = msift_cuda_pack,
+    .scatter = msift_cuda_scatter,
 };
