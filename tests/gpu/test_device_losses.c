@@ -357,7 +357,7 @@ static void check_tokens(mpisift_ctx *ctx, mpisift_type type, mpisift_type label
   float host[N] = {0}, device[N], *out = to_device(host, sizeof host);
 
   for (int64_t i = 0; i < all; i++) {
-    put(type, logits, i, fabs(draw_normal(&d)));
+    exact_put(type, logits, i, fabs(draw_normal(&d)));
     put_label(label_type, targets, i, (int)draw_below(&d, 4));
   }
   x_on = to_device(logits, (size_t)all * size);
