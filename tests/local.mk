@@ -79,6 +79,7 @@ scale_programs = \
 gpu_tests = \
 	tests/gpu/test_device \
 	tests/gpu/test_device_decide \
+	tests/gpu/test_device_faults \
 	tests/gpu/test_device_loader \
 	tests/gpu/test_device_losses \
 	tests/gpu/test_device_sifter \
@@ -125,7 +126,7 @@ if HAVE_CUNIT
 check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests) $(digest)
 TESTS += $(unit_tests) $(mpi_tests) $(gpu_tests)
 endif
-check_PROGRAMS += $(scale_programs) $(tool_helpers) tests/bench/read_loop
+check_PROGRAMS += $(scale_programs) $(tool_helpers) tests/bench/read_loop tests/gpu/bench_device
 TESTS += tests/scale/saving $(shell_tests)
 EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh \
 	tests/installcheck.sh tests/lsan.supp tests/valgrind.supp tests/yield.c

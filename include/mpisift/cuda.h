@@ -24,7 +24,7 @@ typedef struct CUstream_st *mpisift_stream;
  * tell of it. Each row is computed by threads whose number depends on the columns alone: the bits do not depend on
  * other rows; they differ from those of the CPU in the last places. With several tokens, 4 bytes a row and score come
  * from and go back to the device's pool, in the order of the stream. \return ERR_DEVICE if the library was built
- * without nvcc, or CUDA refuses; and ERR_ARG as mpisift_losses(). */
+ * without nvcc, or CUDA refuses; and ERR_ARG as mpisift_losses(), or if an array is no memory of the device. */
 mpisift_status mpisift_losses_cuda(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, int64_t columns,
                                    mpisift_values logits, mpisift_values targets, const mpisift_scores *scores,
                                    mpisift_stream stream);
@@ -40,18 +40,18 @@ mpisift_status mpisift_token_losses_cuda(mpisift_ctx *ctx, const mpisift_loss *l
  * With equal losses the batches are, bit for bit, those of a loader in host memory, for any number of ranks.
  *
  * Once created, such a loader or sifter is used with the calls of mpisift.h. What differs:
- *  - All that mpisift_batch and mpisift_scores point to is memory of the device, but for `fields`; so are the arrays of
- *    mpisift_candidates and mpisift_decisions, but for `ids` and `positions`. Memory of the wrong kind is ERR_ARG.
- *  - A score callback enqueues its work on the stream of the loader (or makes that stream wait for it), and need not
- * wait for it. Its rows are there in the order of that stream.
- *  - A batch is there in the order of the stream, and is overwritten by work that later calls enqueue on it: what reads
- *    a batch on another stream has to be waited for in this one before the next call. The arrays have the same
- * addresses in every step, so that they can be part of a CUDA graph.
- *  - The calls run on the device that was current at creation, also the callbacks, and leave the caller's current.
+ *  - All that mpisift_batch and mpisift_scores point to is memory of the device, but for `fields`; so are the arrays
+ *    of mpisift_candidates and mpisift_decisions, but for `ids` and `positions`. Other memory is ERR_ARG.
+ *  - A score callback enqueues its work on the stream of the loader, or makes that stream wait for it, and need not
+ *    wait itself. Its rows are there in the order of that stream.
+ *  - A batch is there in the order of the stream, and is overwritten by work that later calls enqueue on it: for what
+ *    reads a batch on another stream, this one has to wait before the next call. The arrays have the same addresses
+ *    in every step, so that they can be part of a CUDA graph.
+ *  - Calls and callbacks run on the device that was current at creation; the caller's is current again afterwards.
  *  - mpisift_loader_next() is ERR_STATE on all ranks if the stream of one of them is being captured.
- *  - An error of the work itself is ERR_DEVICE, on all ranks, as long as the round it belongs to can be repeated. What
- * is lost after that is told by the call on the rank concerned, and by the next call on all; the loader is then at its
- *    end, and all that is left is to destroy it.
+ *  - An error of the work itself is ERR_DEVICE on all ranks, as long as the round it belongs to can be repeated. What
+ *    is lost after that is told by the call on the rank concerned, and by the next call on all; the loader is then
+ *    at its end, and all that is left is to destroy it.
  *
  * Not to be had on a device: mpisift_config::exact_history, policies by stale losses, fields that are padded, and
  * replicas of several ranks. mpisift_config::pin_memory has no effect.
@@ -64,8 +64,8 @@ typedef enum mpisift_transport {
   MPISIFT_TRANSPORT_HOST,       /**< through page-locked host memory, with any MPI (default) */
   MPISIFT_TRANSPORT_CUDA_AWARE, /**< MPI reads and writes the device's memory: an MPI that does so says it by
                                      MPIX_Query_cuda_support() */
-  MPISIFT_TRANSPORT_NCCL /**< NCCL, enqueued on the stream inside our calls; no other work of NCCL may be in flight
-                              on the device then, or wait for it in the stream */
+  MPISIFT_TRANSPORT_NCCL        /**< NCCL, enqueued on the stream inside our calls; doc/gpu.md tells how to use other
+                                     communicators beside it */
 } mpisift_transport;
 
 /** On what a loader or sifter works. Set by mpisift_device_init(), then changed. */

@@ -169,16 +169,18 @@ mpisift_status msift_batch_end(mpisift_loader *l, mpisift_batch *batch)
 {
   int64_t rows = l->config.pad_last_batch ? l->quota : l->plan.n_rows;
   double begin;
-  mpisift_status status;
 
   MSIFT_TRY(msift_batch_wait(l));
   begin = msift_range_begin(l->ctx, "mpisift exchange");
-  status = l->gpu != NULL ? msift_gpu_fill(l, rows) : receive_rows(l, rows, &l->ctx->error);
+  if (l->gpu != NULL)
+    msift_gpu_fill(l, rows);
+  else
+    receive_rows(l, rows, &l->ctx->error);
   if (msift_team_leads(&l->ctx->team))
     msift_pool_pop(l, l->plan.held[l->plan.rank]);
   l->exchange_pending = false;
   l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
-  MSIFT_TRY(status);
+  MSIFT_TRY(l->ctx->error.status);
   if (batch != NULL)
     describe(l, rows, batch);
   l->tickets[l->serial % (l->config.report_lag + 1)] = (struct msift_ticket){l->serial, rows, l->plan.n_rows};

@@ -111,8 +111,10 @@ void msift_gpu_close(mpisift_loader *l);
 /* The device becomes current; the caller's again. */
 mpisift_status msift_gpu_switch(mpisift_loader *l, struct msift_error *error);
 void msift_gpu_switch_back(mpisift_loader *l, struct msift_error *error);
-/* A call begins: the device becomes current, and what stands against it becomes this rank's failure. */
+/* A call begins: the device becomes current, and what stands against it becomes this rank's failure; and ends, as its
+ * peers' does, with an error if something is broken. */
 void msift_gpu_enter(mpisift_loader *l, const char *call);
+void msift_gpu_leave(mpisift_loader *l);
 /* Before work for NCCL, which would wait for ever for a rank that cannot take part: the agreed error of those. */
 mpisift_status msift_gpu_ready(mpisift_loader *l);
 /* Work has failed that cannot be repeated. */
@@ -157,8 +159,8 @@ mpisift_status msift_gpu_sum_end(mpisift_loader *l);
 mpisift_status msift_gpu_reserve(mpisift_loader *l, struct msift_error *error);
 void msift_gpu_commit(mpisift_loader *l);
 void msift_gpu_pack(mpisift_loader *l);
-mpisift_status msift_gpu_exchange(mpisift_loader *l);           /* by NCCL, the messages */
-mpisift_status msift_gpu_fill(mpisift_loader *l, int64_t rows); /* its error is this rank's alone */
+mpisift_status msift_gpu_exchange(mpisift_loader *l); /* by NCCL, the messages */
+void msift_gpu_fill(mpisift_loader *l, int64_t rows);
 void msift_gpu_count_out(mpisift_loader *l);
 
 #endif

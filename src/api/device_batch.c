@@ -226,16 +226,13 @@ static mpisift_status fill(mpisift_loader *l, int64_t rows, struct msift_error *
   return d->event_record(g->delivered, g->stream, error);
 }
 
-mpisift_status msift_gpu_fill(mpisift_loader *l, int64_t rows)
+void msift_gpu_fill(mpisift_loader *l, int64_t rows)
 {
   struct msift_error error = {0};
 
   l->books.n_out += (uint64_t)l->plan.n_rows;
   if (!l->gpu->closed && fill(l, rows, &error) != MPISIFT_OK)
     msift_gpu_break(l, &error);
-  if (l->gpu->broken.status != MPISIFT_OK)
-    msift_error_set(&l->ctx->error, l->gpu->broken.status, "%s", l->gpu->broken.text);
-  return l->ctx->error.status;
 }
 
 void msift_gpu_count_out(mpisift_loader *l)

@@ -388,6 +388,15 @@ void msift_gpu_enter(mpisift_loader *l, const char *call)
   msift_gpu_take_reports(l, false);
 }
 
+void msift_gpu_leave(mpisift_loader *l)
+{
+  const struct msift_gpu *g = l->gpu;
+
+  if (g->broken.status != MPISIFT_OK)
+    msift_error_set(&l->ctx->error, g->broken.status, "%s", g->broken.text);
+  msift_gpu_switch_back(l, &l->failure);
+}
+
 void msift_gpu_break(mpisift_loader *l, const struct msift_error *error)
 {
   struct msift_gpu *g = l->gpu;
@@ -408,6 +417,7 @@ mpisift_status msift_gpu_ready(mpisift_loader *l)
   MSIFT_TRY(msift_vote_end(&vote, error));
   if (vote.failed == 0)
     return MPISIFT_OK;
+  l->round_pending = false; /* it is done again: who failed in it may have told so now */
   l->failure_told = l->failure.status != MPISIFT_OK;
   return msift_tell_failure(l);
 }

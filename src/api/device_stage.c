@@ -27,6 +27,7 @@ mpisift_status msift_gpu_reserve_rows(mpisift_loader *l, int64_t rows, struct ms
   if (!l->pushed)
     MSIFT_TRY(reserve_scores(l, rows, error));
   MSIFT_TRY(msift_gpu_grow(l, &g->ids, filled, rows, sizeof *g->ids, error));
+  MSIFT_TRY(g->device->fill(g->ids + filled, 0xff, (size_t)(rows - filled) * sizeof *g->ids, g->stream, error));
   MSIFT_TRY(msift_gpu_grow(l, &g->places, filled, rows, sizeof *g->places, error));
   MSIFT_TRY(msift_gpu_grow(l, &g->accepted, 0, rows, sizeof *g->accepted, error));
   MSIFT_TRY(msift_gpu_grow(l, &g->probabilities, 0, rows, sizeof *g->probabilities, error));

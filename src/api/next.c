@@ -179,7 +179,7 @@ static mpisift_status leave(mpisift_loader *l, mpisift_status status)
   mpisift_status recorded;
 
   if (l->gpu != NULL)
-    msift_gpu_switch_back(l, &l->failure);
+    msift_gpu_leave(l);
   recorded = msift_leave(l->ctx);
   l->after_step = l->run;
   return recorded != MPISIFT_OK ? recorded : status;

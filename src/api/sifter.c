@@ -252,7 +252,7 @@ static mpisift_status leave(mpisift_loader *l)
   memset(l->stage.data, 0, sizeof l->stage.data);
   l->candidates = NULL;
   if (l->gpu != NULL)
-    msift_gpu_switch_back(l, &l->failure);
+    msift_gpu_leave(l);
   return msift_leave(l->ctx);
 }
 

@@ -124,15 +124,24 @@ static void streams(void)
 static void devices(void)
 {
   int current = -1, n = 0, again = -1;
+  void *of_first;
 
   CU_ASSERT_EQUAL(dev->get(&current, &error), MPISIFT_OK);
   CU_ASSERT_EQUAL(cudaGetDeviceCount(&n), cudaSuccess);
+  CU_ASSERT_EQUAL(dev->set(0, &error), MPISIFT_OK);
+  of_first = dev->allocate(&memory, &error, 1, 1);
+  CU_ASSERT_EQUAL(dev->check_pointer(of_first, "losses", &error), MPISIFT_OK);
   CU_ASSERT_EQUAL(dev->set(n, &error), MPISIFT_ERR_DEVICE);
   CU_ASSERT(told(MPISIFT_ERR_DEVICE, "choosing a device failed"));
   CU_ASSERT_EQUAL(dev->set(n - 1, &error), MPISIFT_OK);
   CU_ASSERT_EQUAL(dev->get(&again, &error), MPISIFT_OK);
   CU_ASSERT_EQUAL(again, n - 1);
+  if (n > 1) {
+    CU_ASSERT_EQUAL(dev->check_pointer(of_first, "losses", &error), MPISIFT_ERR_ARG);
+    CU_ASSERT(told(MPISIFT_ERR_ARG, "losses is memory of device 0, but device"));
+  }
   CU_ASSERT_EQUAL(dev->set(current, &error), MPISIFT_OK);
+  dev->release(&memory, of_first);
 }
 
 DEVICE_MAIN("device", {"there and back", there_and_back}, {"events", events}, {"no memory", no_memory},

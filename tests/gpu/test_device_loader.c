@@ -1,7 +1,9 @@
 /* A loader on a device gives, bit for bit, the batches of one in host memory. */
 #include <config.h>
 
-#include "../testing.h"
+#include <mpisift/cuda.h>
+
+#include "../mpi/loading.h"
 
 #ifdef HAVE_NVCC
 #include "aware_mpi.h"
@@ -157,9 +159,21 @@ static struct world small(const char *name)
   return w;
 }
 
-static void carries(void)
+/* Worlds in which samples wait, move and are padded. */
+static void some_worlds(void)
 {
-  run_both(small("carry"));
+  struct world w = small("carry");
+
+  run_both(w);
+  w.config.end_of_epoch = MPISIFT_FLUSH;
+  w.config.global_batch_size = 29;
+  w.config.groups = WORLD_GROUPS;
+  w.config.class_floor = 0.15;
+  run_both(w);
+  run(w, 0, 1);
+  w.name = "several batches of a round"; /* with nothing to wait for between them */
+  w.config.floor = 1;
+  run_both(w);
 }
 
 static void other_ends(void)
@@ -285,20 +299,6 @@ static void streams(void)
   run(small("streams"), 1, 1);
 }
 
-/* Worlds in which samples wait, move and are padded. */
-static void some_worlds(void)
-{
-  struct world w = small("carry");
-
-  run_both(w);
-  w.config.end_of_epoch = MPISIFT_FLUSH;
-  w.config.global_batch_size = 29;
-  w.config.groups = WORLD_GROUPS;
-  w.config.class_floor = 0.15;
-  run_both(w);
-  run(w, 0, 1);
-}
-
 static void by_aware_mpi(void)
 {
   transport = MPISIFT_TRANSPORT_CUDA_AWARE;
@@ -320,29 +320,108 @@ static void by_nccl(void)
   CU_PASS("or this build has no NCCL, or there are too few devices");
 }
 
+/* Losses that are reported from the device count as those from the host, however they lie. */
+static void reports(void)
+{
+  enum { STRIDE = 3 };
+  struct world w = small("reports");
+  struct scorer scorer = {.w = &w, .score = world_score, .stream = stream};
+  mpisift_source source = world_source(&w);
+  mpisift_device device = device_of();
+  mpisift_ctx *ctx = open_world();
+  mpisift_loader *loader = NULL;
+  mpisift_status status;
+  mpisift_batch batch;
+  float *spread, *pinned = new_pinned(64 * STRIDE * sizeof *pinned);
+  double sums[2] = {0};
+
+  for (int i = 0; i < 64 * STRIDE; i++)
+    pinned[i] = i % STRIDE == 0 ? (float)(i + test_rank) : -1e6f;
+  pinned[2 * STRIDE] = INFINITY; /* is left out */
+  CU_ASSERT_EQUAL_FATAL(cudaMalloc((void **)&spread, 64 * STRIDE * sizeof *spread), cudaSuccess);
+  upload(spread, pinned, 64 * STRIDE * sizeof *spread, stream);
+  CU_ASSERT_EQUAL_FATAL(mpisift_loader_create_cuda(ctx, &w.config, &source, score_later, &scorer, &device, &loader),
+                        MPISIFT_OK);
+  while ((status = mpisift_loader_next(loader, &batch)) == MPISIFT_OK) {
+    for (int64_t i = 0; i < batch.valid; i++)
+      if (i != 2 || batch.valid < 2) {
+        sums[0] += (double)pinned[i * STRIDE];
+        sums[1]++;
+      }
+    for (int64_t i = 0; i < batch.n; i++) /* more at a time than are kept */
+      CU_ASSERT_EQUAL(mpisift_loader_report_cuda(loader, batch.serial, i, 1, spread + i * STRIDE, STRIDE, stream),
+                      MPISIFT_OK);
+    CU_ASSERT_EQUAL(mpisift_loader_report_cuda(loader, batch.serial, 0, 1, pinned, 1, stream), MPISIFT_ERR_ARG);
+    CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(ctx), "losses is page-locked host memory"));
+    CU_ASSERT_EQUAL(mpisift_loader_report_cuda(loader, batch.serial + 1, 0, 1, spread, 1, stream), MPISIFT_ERR_ARG);
+    CU_ASSERT_EQUAL(mpisift_loader_report_cuda(loader, batch.serial, 0, 1, spread, 0, stream), MPISIFT_ERR_ARG);
+  }
+  CU_ASSERT_EQUAL(status, MPISIFT_END_OF_EPOCH);
+  MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+  CU_ASSERT_DOUBLE_EQUAL(mpisift_loader_stats(loader, MPISIFT_RUN).trained_loss, sums[0] / sums[1], 1e-4);
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+  scorer_free(&scorer);
+  cudaFree(spread);
+  cudaFreeHost(pinned);
+}
+
 static int setup(void)
 {
   return cudaStreamCreate(&stream) == cudaSuccess;
 }
 
-static const test_case tests[] = {{"carry", carries},         {"other ends", other_ends},
-                                  {"policies", policies},     {"modifiers", modifiers},
-                                  {"histories", histories},   {"pieces and lanes", pieces_and_lanes},
-                                  {"small data", small_data}, {"endless", never_ends},
-                                  {"streams", streams},       {"CUDA-aware MPI", by_aware_mpi},
-                                  {"NCCL", by_nccl}};
+static const test_case tests[] = {
+    {"some worlds", some_worlds}, {"other ends", other_ends},       {"policies", policies},
+    {"modifiers", modifiers},     {"histories", histories},         {"pieces and lanes", pieces_and_lanes},
+    {"small data", small_data},   {"endless", never_ends},          {"streams", streams},
+    {"reports", reports},         {"CUDA-aware MPI", by_aware_mpi}, {"NCCL", by_nccl}};
+
+static int test_device(int argc, char **argv)
+{
+  int failed;
+
+  if (!have_device() || !setup())
+    return -1;
+  failed = test_main(argc, argv, "device loader", tests, sizeof tests / sizeof tests[0]);
+  cudaStreamDestroy(stream);
+  return failed;
+}
+#else
+static int test_device(int argc, char **argv)
+{
+  return argv[argc] != NULL ? 1 : -1;
+}
+#endif
+
+/* Without a device there is one clear error on all ranks. */
+static void without_a_device(void)
+{
+  struct world w = world_make("without", 100, 24);
+  mpisift_source source = world_source(&w);
+  mpisift_pushes pushes = {.max_candidates = 1};
+  mpisift_ctx *ctx = open_world();
+  mpisift_loader *loader = NULL;
+  mpisift_sifter *sifter = NULL;
+  mpisift_device device;
+
+  mpisift_device_init(&device, sizeof device);
+  CU_ASSERT_EQUAL(mpisift_loader_create_cuda(ctx, &w.config, &source, world_score, &w, &device, &loader),
+                  MPISIFT_ERR_DEVICE);
+  CU_ASSERT(mpisift_error(ctx)[0] != '\0' && same_text(mpisift_error(ctx)));
+  CU_ASSERT_EQUAL(mpisift_sifter_create_cuda(ctx, &w.config, &pushes, &device, &sifter), MPISIFT_ERR_DEVICE);
+  CU_ASSERT_EQUAL(mpisift_loader_create_cuda(ctx, &w.config, &source, world_score, &w, NULL, &loader), MPISIFT_ERR_ARG);
+  CU_ASSERT(loader == NULL && sifter == NULL);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
 
 int main(int argc, char **argv)
 {
-  if (have_device() && setup())
-    return test_main(argc, argv, "device loader", tests, sizeof tests / sizeof tests[0]);
-  printf("SKIPPED: no CUDA device, and no stand-in for one\n");
-  return 77;
+  static const test_case without[] = {{"without a device", without_a_device}};
+  int failed = test_device(argc, argv);
+
+  if (failed >= 0)
+    return failed;
+  printf("SKIPPED: no CUDA device, no stand-in for one, or no nvcc: only the error is tested\n");
+  return test_main(argc, argv, "device loader", without, 1) != 0 ? 1 : 77;
 }
-#else
-int main(void)
-{
-  printf("SKIPPED: this build has no nvcc\n");
-  return 77;
-}
-#endif

@@ -361,8 +361,105 @@ static void tokens(void)
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
 }
 
-static const test_case on_device[] = {{"labels", with_labels}, {"rows", with_rows},      {"bad rows", bad_rows},
-                                      {"alone", rows_alone},   {"sequences", sequences}, {"tokens", tokens}};
+static void put_label(mpisift_type type, void *to, int64_t i, int label)
+{
+  if (type == MPISIFT_U8)
+    ((uint8_t *)to)[i] = (uint8_t)label;
+  else if (type == MPISIFT_U16)
+    ((uint16_t *)to)[i] = (uint16_t)label;
+  else if (type == MPISIFT_I32)
+    ((int32_t *)to)[i] = label;
+  else
+    ((int64_t *)to)[i] = label;
+}
+
+/* The same bits as on the CPU, of samples of so many tokens, whose arrays begin at element `begin`. */
+static void check_tokens(mpisift_ctx *ctx, mpisift_type type, mpisift_type label_type, int64_t n_tokens, int64_t begin)
+{
+  enum { N = 3 };
+  const mpisift_loss loss = {.tokens = n_tokens, .ignore = n_tokens % 3 != 0, .ignore_index = 2};
+  int64_t stride = n_tokens + (n_tokens % 2 == 0 ? 0 : 3), all = begin + N * stride;
+  size_t size = mpisift_type_size(type), label_size = mpisift_type_size(label_type);
+  struct draw d = {UINT64_C(36) + (uint64_t)n_tokens};
+  unsigned char *x_on, *y_on;
+  float host[N] = {0}, device[N], *out = to_device(host, sizeof host);
+
+  for (int64_t i = 0; i < all; i++) {
+    put(type, logits, i, fabs(draw_normal(&d)));
+    put_label(label_type, targets, i, (int)draw_below(&d, 4));
+  }
+  x_on = to_device(logits, (size_t)all * size);
+  y_on = to_device(targets, (size_t)all * label_size);
+  CU_ASSERT_EQUAL(mpisift_token_losses_cuda(ctx, &loss, N, (mpisift_values){x_on + (size_t)begin * size, type, stride},
+                                            (mpisift_values){y_on + (size_t)begin * label_size, label_type, stride},
+                                            NULL, out, stream),
+                  MPISIFT_OK);
+  from_device(device, out, sizeof device);
+  CU_ASSERT_EQUAL(mpisift_token_losses(
+                      ctx, &loss, N, (mpisift_values){(unsigned char *)logits + (size_t)begin * size, type, stride},
+                      (mpisift_values){(unsigned char *)targets + (size_t)begin * label_size, label_type, stride}, NULL,
+                      host),
+                  MPISIFT_OK);
+  CU_ASSERT_EQUAL(memcmp(host, device, sizeof host), 0);
+  cudaFree(x_on);
+  cudaFree(y_on);
+}
+
+static void token_types(void)
+{
+  static const mpisift_type types[] = {MPISIFT_F32, MPISIFT_F64, MPISIFT_F16, MPISIFT_BF16};
+  static const mpisift_type label_types[] = {MPISIFT_I32, MPISIFT_U8, MPISIFT_I64, MPISIFT_U16};
+  static const int64_t lengths[] = {1, 7, 8, 9, 16, 24, 61};
+  mpisift_ctx *ctx = open_context();
+
+  for (int a = 0; a < 4; a++)
+    for (int b = 0; b < 4; b++)
+      for (int k = 0; k < 7; k++)
+        check_tokens(ctx, types[a], label_types[b], lengths[k], (a + b + k) % 3);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
+static bool refused(mpisift_ctx *ctx, mpisift_status status, const char *text)
+{
+  return status == MPISIFT_ERR_ARG && strcmp(mpisift_error(ctx), text) == 0;
+}
+
+/* Host memory in place of the device's. */
+static void host_pointers(void)
+{
+  static const float none[2];
+  static const uint8_t label;
+  mpisift_ctx *ctx = open_context();
+  float *on = to_device(none, sizeof none), out, *pinned;
+  const mpisift_loss weighted = {.class_weights = none};
+  const mpisift_values logits_on = {.data = on}, labels_on = {.data = on, .type = MPISIFT_U8},
+                       labels_off = {.data = &label, .type = MPISIFT_U8};
+  mpisift_scores good = {.loss = on}, bad = {.loss = on};
+
+  CU_ASSERT_EQUAL_FATAL(cudaMallocHost((void **)&pinned, sizeof *pinned), cudaSuccess);
+  bad.margin = pinned;
+  CU_ASSERT(refused(ctx, mpisift_losses_cuda(ctx, NULL, 1, 2, (mpisift_values){.data = none}, labels_on, &good, stream),
+                    "mpisift_losses_cuda: logits is host memory that CUDA does not know; it must be memory of the "
+                    "device, as of cudaMalloc"));
+  CU_ASSERT(refused(ctx, mpisift_losses_cuda(ctx, &weighted, 1, 2, logits_on, labels_on, &good, stream),
+                    "mpisift_losses_cuda: loss.class_weights is host memory that CUDA does not know; it must be memory "
+                    "of the device, as of cudaMalloc"));
+  CU_ASSERT(refused(ctx, mpisift_losses_cuda(ctx, NULL, 1, 2, logits_on, labels_on, &bad, stream),
+                    "mpisift_losses_cuda: scores.margin is page-locked host memory; it must be memory of the device, "
+                    "as of cudaMalloc"));
+  CU_ASSERT(refused(ctx, mpisift_token_losses_cuda(ctx, NULL, 1, logits_on, labels_on, NULL, &out, stream),
+                    "mpisift_token_losses_cuda: losses is host memory that CUDA does not know; it must be memory of "
+                    "the device, as of cudaMalloc"));
+  CU_ASSERT_EQUAL(mpisift_losses_cuda(ctx, NULL, 0, 2, (mpisift_values){.data = none}, labels_off, &good, stream),
+                  MPISIFT_OK); /* of no rows, nothing is looked at */
+  cudaFree(on);
+  cudaFreeHost(pinned);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
+static const test_case on_device[] = {
+    {"labels", with_labels},  {"rows", with_rows}, {"bad rows", bad_rows},       {"alone", rows_alone},
+    {"sequences", sequences}, {"tokens", tokens},  {"token types", token_types}, {"host pointers", host_pointers}};
 
 static int test_device(int argc, char **argv)
 {

@@ -45,6 +45,12 @@ __device__ inline float value_of(__nv_bfloat16 x)
   return __bfloat162float(x);
 }
 
+/* Labels as they are. */
+template <typename T> __device__ inline T value_of(T x)
+{
+  return x;
+}
+
 __device__ inline double number_at(const msift_cuda_values &values, int64_t i)
 {
   switch (values.type) {

@@ -63,8 +63,51 @@ static mpisift_status reduce_tokens(const struct msift_cuda_losses *job, cudaStr
   if (status == MPISIFT_OK)
     status = msift_cuda_check(msift_cuda_launch_reduce(job, each.scores, stream),
                               "mpisift_losses_cuda: launching a kernel", error);
-  cudaFreeAsync(scratch, stream);
-  return status;
+  msift_cuda_check((int)cudaFreeAsync(scratch, stream), "mpisift_losses_cuda: cudaFreeAsync", error);
+  return status != MPISIFT_OK ? status : error->status;
+}
+
+struct array {
+  const void *data;
+  const char *name;
+};
+
+/* Those that are given are memory of the device. */
+static mpisift_status check_arrays(const struct array *arrays, size_t n, const char *call, struct msift_error *error)
+{
+  for (size_t i = 0; i < n; i++)
+    if (arrays[i].data != NULL &&
+        msift_device_cuda.check_pointer(arrays[i].data, arrays[i].name, error) != MPISIFT_OK) {
+      msift_error_prefix(error, "%s: ", call);
+      return error->status;
+    }
+  return MPISIFT_OK;
+}
+
+static mpisift_status check_losses(const struct msift_losses *job, const mpisift_scores *scores,
+                                   struct msift_error *error)
+{
+  const struct array arrays[] = {{job->logits.data, "logits"},
+                                 {job->targets.data, "targets"},
+                                 {job->spec.class_weights, "loss.class_weights"},
+                                 {job->spec.pos_weights, "loss.pos_weights"},
+                                 {scores->loss, "scores.loss"},
+                                 {scores->bound, "scores.bound"},
+                                 {scores->confidence, "scores.confidence"},
+                                 {scores->group, "scores.group"},
+                                 {scores->entropy, "scores.entropy"},
+                                 {scores->margin, "scores.margin"},
+                                 {scores->correct, "scores.correct"}};
+
+  return check_arrays(arrays, sizeof arrays / sizeof *arrays, "mpisift_losses_cuda", error);
+}
+
+static mpisift_status check_tokens(const struct msift_tokens *job, struct msift_error *error)
+{
+  const struct array arrays[] = {
+      {job->tokens.data, "tokens"}, {job->labels.data, "labels"}, {job->sums, "sums"}, {job->losses, "losses"}};
+
+  return check_arrays(arrays, sizeof arrays / sizeof *arrays, "mpisift_token_losses_cuda", error);
 }
 
 mpisift_status msift_cuda_losses(const struct msift_losses *job, const mpisift_scores *scores, void *stream,
@@ -72,6 +115,7 @@ mpisift_status msift_cuda_losses(const struct msift_losses *job, const mpisift_s
 {
   struct msift_cuda_losses device = to_job(job, scores);
 
+  MSIFT_TRY(check_losses(job, scores, error));
   if (job->spec.tokens > 1)
     return reduce_tokens(&device, stream, error);
   return msift_cuda_check(msift_cuda_launch_rows(&device, stream), "mpisift_losses_cuda: launching a kernel", error);
@@ -89,6 +133,7 @@ mpisift_status msift_cuda_tokens(const struct msift_tokens *job, void *stream, s
                                      .sums = (struct msift_cuda_sum *)(void *)job->sums,
                                      .out = job->losses};
 
+  MSIFT_TRY(check_tokens(job, error));
   return msift_cuda_check(msift_cuda_launch_tokens(&device, stream), "mpisift_token_losses_cuda: launching a kernel",
                           error);
 }
