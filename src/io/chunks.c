@@ -28,11 +28,25 @@ static int note_chunk(const hsize_t *offset, unsigned mask, haddr_t address, hsi
   return H5_ITER_CONT;
 }
 
+/* Addresses count from behind it until 1.14.4 (HDFGroup/hdf5#3003). */
+static bool has_user_block(hid_t data)
+{
+  hid_t file = H5Iget_file_id(data), creation = H5Fget_create_plist(file);
+  hsize_t bytes = 0;
+  bool has = H5Pget_userblock(creation, &bytes) < 0 || bytes > 0;
+
+  H5Pclose(creation);
+  H5Fclose(file);
+  return has;
+}
+
 bool msift_chunks_find(hid_t data, int descriptor, int64_t chunk_rows, int64_t n, struct msift_extent *chunks)
 {
   struct finding f = {chunk_rows, n, chunks};
 
   (void)descriptor;
+  if (!H5_VERSION_GE(1, 14, 4) && has_user_block(data))
+    return false;
   memset(chunks, 0, (size_t)n * sizeof *chunks);
   return H5Dchunk_iter(data, H5P_DEFAULT, note_chunk, &f) >= 0;
 }

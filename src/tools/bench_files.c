@@ -1,10 +1,13 @@
 #include "tools/bench_files.h"
 
+#include <errno.h>
 #include <hdf5.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/random.h"
+#include "tools/tool.h"
 
 /* Pictures, which repeat: at a distance at which deflate does not see it. */
 enum { PICTURES = 61, WRITTEN_ROWS = 64 };
@@ -144,4 +147,23 @@ bench_extent *bench_locate(const char *path, const bench_shape *shape, int64_t u
     units = NULL;
   }
   return units;
+}
+
+int bench_make_folder(bench_job *job, const char *parent, char *folder)
+{
+  const char *usual = getenv("TMPDIR");
+  int reason = 0, code = TOOL_OK;
+
+  if (strcmp(parent, "$TMPDIR") == 0)
+    parent = usual && *usual != '\0' ? usual : "/tmp";
+  if (strlen(parent) > BENCH_PATH - 64)
+    return bench_fail(job, "--folder: the name is too long");
+  snprintf(folder, BENCH_PATH, "%s/mpisift-bench-XXXXXX", parent);
+  if (job->rank == 0 && mkdtemp(folder) == NULL)
+    reason = errno;
+  MPI_Bcast(&reason, 1, MPI_INT, 0, job->comm);
+  if (reason != 0)
+    code = bench_fail(job, "%s: no folder can be made here: %s", parent, strerror(reason));
+  MPI_Bcast(folder, BENCH_PATH, MPI_CHAR, 0, job->comm);
+  return code;
 }

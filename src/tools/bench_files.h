@@ -1,10 +1,14 @@
-/* Files that `mpisift bench read` reads: one data set, "x", whose rows begin with their own number. */
+/* Files that `mpisift bench read` and `bench step` read: one data set, "x", whose rows begin with their own number. */
 #ifndef MSIFT_TOOLS_BENCH_FILES_H
 #define MSIFT_TOOLS_BENCH_FILES_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "tools/bench.h"
+
+enum { BENCH_PATH = 1024 }; /* of a folder */
 
 typedef struct bench_shape {
   int64_t rows, elements; /* of a row */
@@ -24,5 +28,9 @@ bool bench_write_file(const char *path, const bench_shape *shape);
 
 /* Where runs of `unit_rows` rows lie, which are the chunks unless the file is contiguous. NULL where that fails. */
 bench_extent *bench_locate(const char *path, const bench_shape *shape, int64_t unit_rows);
+
+/* Make a new folder in another, or in $TMPDIR where it is named so; `folder` has BENCH_PATH bytes. Collective; returns
+ * an enum tool_exit. */
+int bench_make_folder(bench_job *job, const char *parent, char *folder);
 
 #endif

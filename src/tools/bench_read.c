@@ -5,7 +5,6 @@
  * the library is faster. */
 #include "tools/bench_read.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +15,7 @@
 #include "tools/tool.h"
 
 enum { MEGABYTES, ROWS, BATCH, LANES, WINDOW, THREADS, REPEATS, CHUNKS, FOLDER };
-enum { PATH = 1024, WIDEST_CHUNK = 32 << 20, LEAST_CHUNKS = 16, TINY_ROW = 64 };
+enum { WIDEST_CHUNK = 32 << 20, LEAST_CHUNKS = 16, TINY_ROW = 64 };
 
 static const struct {
   const char *name;
@@ -260,33 +259,13 @@ static int time_opening(bench_job *job, const char *path)
   return code;
 }
 
-/* A new folder in the one that was asked for. */
-static int make_folder(bench_job *job, char *folder)
-{
-  const char *parent = job->texts[FOLDER], *usual = getenv("TMPDIR");
-  int reason = 0, code = TOOL_OK;
-
-  if (strcmp(parent, "$TMPDIR") == 0)
-    parent = usual && *usual != '\0' ? usual : "/tmp";
-  if (strlen(parent) > PATH - 64)
-    return bench_fail(job, "--folder: the name is too long");
-  snprintf(folder, PATH, "%s/mpisift-bench-XXXXXX", parent);
-  if (job->rank == 0 && mkdtemp(folder) == NULL)
-    reason = errno;
-  MPI_Bcast(&reason, 1, MPI_INT, 0, job->comm);
-  if (reason != 0)
-    code = bench_fail(job, "%s: no folder can be made here: %s", parent, strerror(reason));
-  MPI_Bcast(folder, PATH, MPI_CHAR, 0, job->comm);
-  return code;
-}
-
 static int run_read(bench_job *job)
 {
-  char folder[PATH], path[PATH + 16];
+  char folder[BENCH_PATH], path[BENCH_PATH + 16];
   int code;
 
   h5_start();
-  code = make_folder(job, folder);
+  code = bench_make_folder(job, job->texts[FOLDER], folder);
   if (code != TOOL_OK)
     return code;
   snprintf(path, sizeof path, "%s/rows.h5", folder);

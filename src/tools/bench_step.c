@@ -1,29 +1,34 @@
-/* mpisift bench step: where the time of a training step goes, of the demonstration trainer on data in memory. */
+/* mpisift bench step: where the time of a training step goes, of the demonstration trainer on data in memory, or in a
+ * file. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/loader.h"
 #include "base/clock.h"
 #include "core/random.h"
-#include "tools/bench.h"
+#include "tools/bench_files.h"
+#include "tools/h5.h"
 #include "tools/mlp.h"
 #include "tools/tool.h"
 
-enum { FEATURES, HIDDEN, LAYERS, CLASSES, BATCH, BETA, HISTORY, DEPTH, STEPS };
-enum { ROWS = 4096 }; /* samples, which repeat */
+enum { FEATURES, HIDDEN, LAYERS, CLASSES, BATCH, BETA, HISTORY, DEPTH, STEPS, STORED, THREADS, FOLDER };
+enum { ROWS = 4096, CHUNK = 64, FILE_LANES = 8 }; /* samples in memory, which repeat; of a file */
 
 /* Parts of a step. */
-enum { STEP, TRAIN, READ, SCORE, SKEW, DECIDE, REDUCE, EXCHANGE, OWN, BARE, PARTS };
+enum { STEP, TRAIN, READ, COPY, WAIT, SCORE, SKEW, DECIDE, REDUCE, EXCHANGE, OWN, BARE, PARTS };
 
 typedef struct step_run {
   bench_job *job;
   mpisift_loader *loader;
   mlp net;
-  float *x;
+  float *x, *copied;
   int32_t *labels;
   float *losses;
+  mpisift_dataset *dataset; /* NULL: in memory */
+  mpisift_source stored;
   double *seconds[PARTS], *ratios;
   double skew; /* waited for peers after scoring, so far */
   uint32_t *buffer;
@@ -41,6 +46,23 @@ static int read_rows(void *user, int64_t n, const int64_t *ids, void *const *dst
     ((int32_t *)dst[1])[i] = run->labels[ids[i] % ROWS];
   }
   return 0;
+}
+
+/* From the file; labels are made up. */
+static int read_stored(void *user, int64_t n, const int64_t *ids, void *const *dst)
+{
+  const step_run *run = user;
+
+  for (int64_t i = 0; i < n; i++)
+    ((int32_t *)dst[1])[i] = run->labels[ids[i] % ROWS];
+  return run->stored.read(run->stored.user, n, ids, dst);
+}
+
+static void prefetch_stored(void *user, int64_t n, const int64_t *ids)
+{
+  const step_run *run = user;
+
+  run->stored.prefetch(run->stored.user, n, ids);
 }
 
 /* Peers that score more slowly are waited for here, and not in the library's reduction. */
@@ -74,19 +96,22 @@ static bool allocate(step_run *run)
   run->ratios = malloc((size_t)run->steps * sizeof *run->ratios);
   run->x = malloc(ROWS * (size_t)v[FEATURES] * sizeof *run->x);
   run->labels = malloc(ROWS * sizeof *run->labels);
+  run->copied = malloc((size_t)rows * (size_t)v[FEATURES] * sizeof *run->copied);
   run->losses = malloc((size_t)rows * sizeof *run->losses);
   return mlp_create(&run->net, (int)v[FEATURES], (int)v[LAYERS], hidden, (int)v[CLASSES], rows) && complete &&
-         run->ratios && run->x && run->labels && run->losses;
+         run->ratios && run->x && run->copied && run->labels && run->losses;
 }
 
 static void destroy(step_run *run)
 {
   mpisift_loader_destroy(&run->loader);
+  mpisift_dataset_close(&run->dataset);
   mlp_destroy(&run->net);
   for (int p = 0; p < PARTS; p++)
     free(run->seconds[p]);
   free(run->ratios);
   free(run->x);
+  free(run->copied);
   free(run->labels);
   free(run->losses);
   free(run->buffer);
@@ -107,7 +132,7 @@ static mpisift_status create_loader(step_run *run)
 {
   const double *v = run->job->values;
   const mpisift_field fields[] = {{"x", MPISIFT_F32, 1, {(int64_t)v[FEATURES]}}, {"y", MPISIFT_I32, 0, {0}}};
-  const mpisift_source source = {
+  mpisift_source source = {
       .user = run, .n = INT64_C(1) << 40, .block = 1, .n_fields = 2, .fields = fields, .read = read_rows};
   mpisift_config config;
 
@@ -117,6 +142,14 @@ static mpisift_status create_loader(step_run *run)
   config.score_batch_size = (int64_t)(v[BATCH] * (1 + v[BETA]));
   config.loss_history_length = (int64_t)v[HISTORY];
   config.pipeline_depth = (int)v[DEPTH];
+  if (run->dataset != NULL) {
+    source.n = run->stored.n;
+    source.block = run->stored.block;
+    source.read = read_stored;
+    source.prefetch = run->stored.prefetch == NULL ? NULL : prefetch_stored;
+    config.lanes = FILE_LANES * run->job->ranks;
+    config.epochs = 0; /* endless */
+  }
   return mpisift_loader_create(run->job->ctx, &config, &source, score, run, &run->loader);
 }
 
@@ -140,10 +173,24 @@ static double time_bare(step_run *run)
   return msift_seconds() - begin;
 }
 
+/* Copying as many rows as a rank scores in a step: what reading costs at least. */
+static double time_copy(step_run *run)
+{
+  size_t row = (size_t)run->job->values[FEATURES];
+  int64_t rows = (int64_t)(run->job->values[BATCH] * (1 + run->job->values[BETA]));
+  double begin = msift_seconds();
+
+  for (int64_t i = 0; i < rows; i++)
+    memcpy(run->copied + (size_t)i * row, run->x + (size_t)(i * 7919 % ROWS) * row, row * sizeof *run->x);
+  return msift_seconds() - begin;
+}
+
 static void note(step_run *run, int64_t k, double step, double trained, double skew)
 {
   mpisift_stats s = mpisift_loader_stats(run->loader, MPISIFT_STEP);
-  double parts[PARTS] = {step, trained, s.read_s, s.score_s - skew, skew, s.decide_s, s.wait_s, s.exchange_s};
+  double copy = time_copy(run);
+  double parts[PARTS] = {step, trained,    s.read_s, copy,        fmax(s.read_s - copy, 0), s.score_s - skew,
+                         skew, s.decide_s, s.wait_s, s.exchange_s};
 
   parts[OWN] = s.decide_s + s.wait_s + s.exchange_s;
   parts[BARE] = time_bare(run);
@@ -179,6 +226,15 @@ static mpisift_status run_steps(step_run *run)
   return status;
 }
 
+static double mean(double *samples, int64_t n)
+{
+  double sum = 0;
+
+  for (int64_t i = 0; i < n; i++)
+    sum += samples[i];
+  return sum / (double)n;
+}
+
 static void put(step_run *run)
 {
   static const struct {
@@ -187,6 +243,8 @@ static void put(step_run *run)
       {"step_us", "a step: the next batch, and training on it"},
       {"train_us", "training: forward, backward, gradient allreduce, update"},
       {"read_us", "reading candidates"},
+      {"copy_us", "copying as many rows in memory"},
+      {"read_wait_us", "reading beyond that, for which training waits: the mean, as chunks come in bursts"},
       {"score_us", "scoring them: forward passes"},
       {"skew_us", "waiting for peers that score more slowly"},
       {"decide_us", "deciding, recording, pooling"},
@@ -200,7 +258,29 @@ static void put(step_run *run)
   for (int p = 0; p < PARTS; p++)
     bench_slowest(job, run->seconds[p], run->steps);
   for (int p = 0; p < PARTS; p++)
-    bench_put(job, "", parts[p].name, 1e6 * bench_median(run->seconds[p], run->steps), parts[p].what);
+    bench_put(job, "", parts[p].name, 1e6 * (p == WAIT ? mean : bench_median)(run->seconds[p], run->steps),
+              parts[p].what);
+}
+
+/* Write the rows, and have them read with a cache that holds what the order's windows need. */
+static int open_file(bench_job *job, step_run *run, const char *path)
+{
+  const bench_shape shape = {.rows = (int64_t)job->values[STORED],
+                             .elements = (int64_t)job->values[FEATURES],
+                             .size = sizeof(float),
+                             .chunk_rows = CHUNK,
+                             .deflate = true};
+  mpisift_reading reading;
+
+  mpisift_reading_init(&reading, sizeof reading);
+  reading.threads = (int)job->values[THREADS];
+  reading.cache_bytes = (size_t)8 * FILE_LANES * CHUNK * (size_t)shape.elements * sizeof(float);
+  if (!bench_all(job, job->rank != 0 || bench_write_file(path, &shape)))
+    return bench_fail(job, "%s: cannot be written: %s", path, h5_reason());
+  if (mpisift_dataset_open_files(job->ctx, &path, 1, NULL, NULL, 0, &reading, &run->dataset) != MPISIFT_OK)
+    return bench_fail(job, "%s", mpisift_error(job->ctx));
+  run->stored = mpisift_dataset_source(run->dataset);
+  return TOOL_OK;
 }
 
 static int measure(bench_job *job, step_run *run)
@@ -219,10 +299,31 @@ static int measure(bench_job *job, step_run *run)
   return TOOL_OK;
 }
 
+static int measure_stored(bench_job *job, step_run *run)
+{
+  char folder[BENCH_PATH], path[BENCH_PATH + 16];
+  int code;
+
+  h5_start();
+  code = bench_make_folder(job, job->texts[FOLDER], folder);
+  if (code != TOOL_OK)
+    return code;
+  snprintf(path, sizeof path, "%s/rows.h5", folder);
+  code = open_file(job, run, path);
+  if (code == TOOL_OK)
+    code = measure(job, run);
+  MPI_Barrier(job->comm);
+  if (job->rank == 0) {
+    unlink(path);
+    rmdir(folder);
+  }
+  return code;
+}
+
 static int run_bench_step(bench_job *job)
 {
   step_run run = {.job = job, .steps = (int64_t)job->values[STEPS]};
-  int code = measure(job, &run);
+  int code = job->values[STORED] > 0 ? measure_stored(job, &run) : measure(job, &run);
 
   destroy(&run);
   return code;
@@ -230,7 +331,7 @@ static int run_bench_step(bench_job *job)
 
 const benchmark bench_step = {
     .name = "step",
-    .summary = "the parts of a training step with sifting, of a multi-layer perceptron on data in memory",
+    .summary = "the parts of a training step with sifting, of a multi-layer perceptron",
     .options = {{"features", "N", 784, 1, 1e6, false, "inputs of the model"},
                 {"hidden", "N", 512, 1, 1e6, false, "width of its hidden layers"},
                 {"layers", "N", 2, 0, MLP_MAX_HIDDEN, false, "hidden layers"},
@@ -239,6 +340,9 @@ const benchmark bench_step = {
                 {"beta", "B", 3, 1e-3, 1e3, true, "of the policy relative: keeps 1/(1+B)"},
                 {"history", "N", 4096, 1, 1e8, false, "losses in the history"},
                 {"pipeline-depth", "D", 0, 0, 1, false, "1: sifting overlaps the training step"},
-                {"steps", "K", 101, 1, 1e6, false, "steps, of which the median counts"}},
+                {"steps", "K", 101, 1, 1e6, false, "steps, of which the median counts"},
+                {"rows", "N", 0, 0, 1e9, false, "of a compressed file that is made, read and deleted; 0: in memory"},
+                {"threads", "N", -1, -1, 64, false, "that read it for each rank; -1: as its cores allow"},
+                {"folder", "DIR", 0, 0, 0, false, "where it is made", "$TMPDIR"}},
     .run = run_bench_step,
 };

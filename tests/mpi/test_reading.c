@@ -1,5 +1,7 @@
 /* Rows that the library reads and decodes itself are those that HDF5 reads: over types, byte orders, layouts, filters
  * and file formats, with random bytes. What it cannot read is left to HDF5, and a text says why. */
+#include <config.h>
+
 #include "h5_files.h"
 
 enum { ROWS = 157, CHUNK = 16 };
@@ -287,7 +289,11 @@ static void user_block(void)
   }
   written();
   check_field(&f, "contiguous", H5T_NATIVE_INT32, "pread");
+#if defined HAVE_H5DCHUNK_ITER && !H5_VERSION_GE(1, 14, 4) /* which forgets the bytes */
+  check_field(&f, "chunked", H5T_NATIVE_INT32, "H5Dread: HDF5 does not tell where its chunks are");
+#else
   check_field(&f, "chunked", H5T_NATIVE_INT32, "pread");
+#endif
   end(&f);
 }
 
