@@ -168,7 +168,7 @@ mpisift_status mpisift_close(mpisift_ctx **ctx)
   if (c->children > 0)
     return msift_error_set(msift_error_begin(c), MPISIFT_ERR_STATE,
                            "mpisift_close: %d loaders and sources are alive; release them first", c->children);
-  if (mpi_runs())
+  if (mpi_runs() && !c->poisoned) /* else MPI may still be at work on the communicators */
     msift_team_close(&c->team, &c->memory);
   free(c);
   *ctx = NULL;

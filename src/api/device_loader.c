@@ -3,7 +3,6 @@
 
 #include "api/device.h"
 #include "comm/aware.h"
-#include "comm/vote.h"
 
 void mpisift_device_init(mpisift_device *device, size_t size)
 {
@@ -236,6 +235,9 @@ static mpisift_status allocate_reports(mpisift_loader *l, struct msift_error *er
 
 mpisift_status msift_gpu_allocate(mpisift_loader *l, struct msift_error *error)
 {
+  l->gpu->vote = msift_alloc(&l->ctx->memory, error, 1, sizeof *l->gpu->vote);
+  if (l->gpu->vote == NULL)
+    return error->status;
   MSIFT_TRY(allocate_piece(l, &l->gpu->pieces[0], error));
   MSIFT_TRY(allocate_piece(l, &l->gpu->pieces[1], error));
   MSIFT_TRY(allocate_round(l, error));
@@ -357,6 +359,8 @@ void msift_gpu_close(mpisift_loader *l)
     msift_error_clear(&ignored);
     msift_gpu_switch_back(l, &ignored);
   }
+  if (g->vote != NULL && !g->vote->pending)
+    msift_free(&l->ctx->memory, &g->vote); /* else MPI may still write there */
   msift_free(&l->ctx->memory, &l->gpu);
 }
 
@@ -409,14 +413,15 @@ void msift_gpu_break(mpisift_loader *l, const struct msift_error *error)
 mpisift_status msift_gpu_ready(mpisift_loader *l)
 {
   struct msift_error *error = &l->ctx->error;
-  struct msift_vote vote;
+  struct msift_vote *vote;
 
   if (!msift_gpu_by_nccl(l->gpu))
     return MPISIFT_OK;
-  MSIFT_TRY(msift_vote_begin(&vote, &l->ctx->team, l->failure.status != MPISIFT_OK, error));
-  MSIFT_TRY(msift_nccl_meet(&l->gpu->nccl, &vote.request, error));
-  MSIFT_TRY(msift_vote_end(&vote, error));
-  if (vote.failed == 0)
+  vote = l->gpu->vote;
+  MSIFT_TRY(msift_vote_begin(vote, &l->ctx->team, l->failure.status != MPISIFT_OK, error));
+  MSIFT_TRY(msift_nccl_meet(&l->gpu->nccl, &vote->request, error));
+  MSIFT_TRY(msift_vote_end(vote, error));
+  if (vote->failed == 0)
     return MPISIFT_OK;
   l->round_pending = false; /* it is done again: who failed in it may have told so now */
   l->failure_told = l->failure.status != MPISIFT_OK;

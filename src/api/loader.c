@@ -213,32 +213,44 @@ static mpisift_status allocate(mpisift_loader *l, struct msift_error *error)
   return msift_stage_reserve(l, error);
 }
 
+/* What messages and sums are made of. */
+static void release_messages(mpisift_loader *l)
+{
+  struct msift_memory *memory = &l->ctx->memory;
+
+  msift_exchange_close(&l->exchange, memory);
+  msift_free(memory, &l->receive);
+  msift_free(memory, &l->send);
+  msift_free(memory, &l->reduction.words);
+}
+
 static void release(mpisift_loader **loader)
 {
   mpisift_loader *l = *loader;
   struct msift_memory *memory = &l->ctx->memory;
+  bool in_use = l->ctx->poisoned && (l->round_pending || l->exchange_pending); /* MPI may still write there */
 
   if (l->indices != NULL)
     msift_indices_free(&l->indices);
   if (l->gpu != NULL)
     msift_gpu_close(l);
-  msift_exchange_close(&l->exchange, memory);
+  if (!in_use)
+    release_messages(l);
   msift_stage_destroy(l);
   msift_ring_destroy(&l->pool.owners, memory);
   msift_ring_destroy(&l->pool.records, memory);
   msift_history_destroy(&l->history, memory);
   msift_plan_destroy(&l->plan, memory);
   msift_free(memory, &l->tickets);
-  msift_free(memory, &l->receive);
   msift_free(memory, &l->received);
-  msift_free(memory, &l->send);
-  msift_free(memory, &l->reduction.words);
   for (int f = 0; l->backend != NULL && f < l->source.n_fields; f++)
     l->backend->release(memory, l->batch_data[f]);
   if (l->backend != NULL)
     l->backend->release(memory, l->columns.ids);
   msift_free(memory, &l->names);
-  msift_free(memory, loader);
+  *loader = NULL;
+  if (!in_use)
+    msift_free(memory, &l);
 }
 
 static mpisift_status compare(const mpisift_loader *l, struct msift_error *error)

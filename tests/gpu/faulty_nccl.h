@@ -17,7 +17,7 @@ static bool swallowed; /* something was not enqueued: the device waits for it */
 
 #define REAL(name) ((__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name))
 
-static void choose_fault(enum fault chosen)
+static inline void choose_fault(enum fault chosen)
 {
   fault = chosen;
   swallowed = false;
