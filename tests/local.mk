@@ -86,6 +86,7 @@ gpu_tests = \
 	tests/gpu/test_device_sifter \
 	tests/gpu/test_device_records \
 	tests/gpu/test_nccl \
+	tests/gpu/test_nccl_loader \
 	tests/gpu/test_pinned
 # A program for tests/digest.sh.
 digest = tests/mpi/digest

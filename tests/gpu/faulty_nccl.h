@@ -12,13 +12,21 @@
 enum fault { NO_FAULT, GO_ON, FAIL_ID, FAIL_INIT, FAIL_SUM, FAIL_SEND, FAIL_END, FAIL_ASYNC, WAIT };
 
 static enum fault fault;
-static int going_on; /* for so many questions */
+static int going_on;   /* for so many questions */
+static bool swallowed; /* something was not enqueued: the device waits for it */
 
 #define REAL(name) ((__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name))
 
-/* Nothing is enqueued where a round is to fail. */
-static bool failing_round(void)
+static void choose_fault(enum fault chosen)
 {
+  fault = chosen;
+  swallowed = false;
+}
+
+/* Nothing is enqueued where a round is to fail. */
+static bool swallow(void)
+{
+  swallowed |= fault >= FAIL_SUM;
   return fault >= FAIL_SUM;
 }
 
@@ -48,21 +56,21 @@ ncclResult_t ncclCommInitRank(ncclComm_t *comm, int ranks, ncclUniqueId id, int 
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm,
                            cudaStream_t on)
 {
-  if (failing_round())
+  if (swallow())
     return fault == FAIL_SUM ? ncclInvalidUsage : ncclSuccess;
   return go_on(REAL(ncclAllReduce)(from, to, n, type, op, comm, on));
 }
 
 ncclResult_t ncclSend(const void *from, size_t n, ncclDataType_t type, int to, ncclComm_t comm, cudaStream_t on)
 {
-  if (failing_round())
+  if (swallow())
     return fault == FAIL_SEND ? ncclInvalidArgument : ncclSuccess;
   return go_on(REAL(ncclSend)(from, n, type, to, comm, on));
 }
 
 ncclResult_t ncclRecv(void *to, size_t n, ncclDataType_t type, int from, ncclComm_t comm, cudaStream_t on)
 {
-  return failing_round() ? ncclSuccess : REAL(ncclRecv)(to, n, type, from, comm, on);
+  return swallow() ? ncclSuccess : REAL(ncclRecv)(to, n, type, from, comm, on);
 }
 
 ncclResult_t ncclGroupEnd(void); /* nccl.h has it without arguments named */
@@ -85,12 +93,12 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *code)
 
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
-  return failing_round() ? cudaErrorNotReady : REAL(cudaEventQuery)(event);
+  return swallowed ? cudaErrorNotReady : REAL(cudaEventQuery)(event);
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t on)
 {
-  return failing_round() ? cudaErrorNotReady : REAL(cudaStreamQuery)(on);
+  return swallowed ? cudaErrorNotReady : REAL(cudaStreamQuery)(on);
 }
 
 #endif

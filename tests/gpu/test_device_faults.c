@@ -326,7 +326,7 @@ static void device_fails(void)
     int call = 0;
 
     while (device_fails_once(depth, call))
-      call += 1 + call / 8;
+      call += 1 + call / 5;
     CU_ASSERT(call > 40);
   }
 }
@@ -336,7 +336,7 @@ static void creation_without_memory(void)
 {
   bool made = false;
 
-  for (int k = 1; !made; k += 1 + k / 12) {
+  for (int k = 1; !made; k += 1 + k / 8) {
     struct faulty f = faulty_make(0, NONE);
     mpisift_loader *loader = NULL;
     mpisift_status status;
@@ -361,7 +361,7 @@ static void rounds_without_memory(void)
   int errors = 0;
 
   for (int depth = 0; depth <= 1; depth++)
-    for (int k = 1; k < 24; k += 2) {
+    for (int k = 1; k < 24; k += 3) {
       struct faulty f = faulty_make(depth, NONE);
       mpisift_loader *loader = open_faulty(&f);
 

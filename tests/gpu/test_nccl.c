@@ -322,9 +322,9 @@ static void calls_that_go_on(void)
     return;
   open_team();
   CU_ASSERT_EQUAL_FATAL(msift_nccl_open(&nccl, &team, users, &memory, &error), MPISIFT_OK);
-  fault = GO_ON;
+  choose_fault(GO_ON);
   work(&nccl);
-  fault = NO_FAULT;
+  choose_fault(NO_FAULT);
   msift_nccl_close(&nccl, &memory);
   close_team();
 }
@@ -411,9 +411,9 @@ static void failing_openings(void)
     return;
   open_team();
   for (int failing = 0; failing < test_size; failing++) {
-    fault = failing > 0 ? (test_rank == failing ? FAIL_INIT : NO_FAULT) : test_rank == 0 ? FAIL_ID : NO_FAULT;
+    choose_fault(failing > 0 ? (test_rank == failing ? FAIL_INIT : NO_FAULT) : test_rank == 0 ? FAIL_ID : NO_FAULT);
     CU_ASSERT_EQUAL(msift_nccl_open(&nccl, &team, NULL, &memory, &error), MPISIFT_ERR_DEVICE);
-    fault = NO_FAULT;
+    choose_fault(NO_FAULT);
     CU_ASSERT(all_have(MPISIFT_ERR_DEVICE, failing > 0 ? "ncclCommInitRank failed" : "ncclGetUniqueId failed"));
     msift_error_clear(&error);
   }
@@ -444,12 +444,12 @@ static void fail_in(enum fault which, int failing, ncclComm_t given)
   open_team();
   CU_ASSERT_EQUAL(msift_nccl_open(&nccl, &team, given, &memory, &error), MPISIFT_OK);
   cudaMemset(words, 0, 2 * sizeof *words);
-  fault = test_rank == failing ? which : WAIT;
+  choose_fault(test_rank == failing ? which : WAIT);
   CU_ASSERT_EQUAL(failing_calls(&nccl, words), MPISIFT_ERR_MPI);
   CU_ASSERT_PTR_NOT_NULL(strstr(error.text, test_rank == failing ? " failed: " : "NCCL failed on leader"));
   msift_error_clear(&error);
   CU_ASSERT_EQUAL(msift_nccl_sum(&nccl, words, 1, stream, &error), MPISIFT_ERR_MPI);
-  fault = NO_FAULT;
+  choose_fault(NO_FAULT);
   msift_nccl_close(&nccl, &memory);
   cudaFree(words);
   close_team();
