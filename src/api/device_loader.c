@@ -414,7 +414,6 @@ mpisift_status msift_gpu_ready(mpisift_loader *l)
   if (!msift_gpu_by_nccl(l->gpu))
     return MPISIFT_OK;
   MSIFT_TRY(msift_vote_begin(&vote, &l->ctx->team, l->failure.status != MPISIFT_OK, error));
-  MSIFT_TRY(msift_nccl_meet(&l->gpu->nccl, &vote.request, error));
   MSIFT_TRY(msift_vote_end(&vote, error));
   if (vote.failed == 0)
     return MPISIFT_OK;
