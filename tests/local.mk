@@ -85,7 +85,6 @@ gpu_tests = \
 	tests/gpu/test_device_loader \
 	tests/gpu/test_device_losses \
 	tests/gpu/test_device_reports \
-	tests/gpu/test_device_nccl \
 	tests/gpu/test_device_sifter \
 	tests/gpu/test_device_records \
 	tests/gpu/test_nccl \

@@ -66,7 +66,8 @@ mpisift_status mpisift_indices_report_scores_cuda(mpisift_indices *indices, int6
  *    reads a batch on another stream, this one has to wait before the next call. The arrays have the same addresses
  *    in every step, so that they can be part of a CUDA graph.
  *  - Calls and callbacks run on the device that was current at creation; the caller's is current again afterwards.
- *  - mpisift_loader_next() is ERR_STATE on all ranks if the stream of one of them is being captured.
+ *  - mpisift_loader_next() is ERR_STATE on all ranks if the stream of one of them is being captured. Its callback may
+ *    be called on padding all the same, as those of the others are: what it enqueues is captured.
  *  - An error of the work itself is ERR_DEVICE on all ranks, as long as the round it belongs to can be repeated. What
  *    is lost after that is told by the call on the rank concerned, and by the next call on all; the loader is then
  *    at its end, and all that is left is to destroy it.

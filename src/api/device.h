@@ -11,7 +11,6 @@
 #include "api/loader.h"
 #include "backend/device.h"
 #include "comm/nccl.h"
-#include "comm/vote.h"
 
 /* Rows on their way to the device, in page-locked memory. */
 struct msift_piece {
@@ -51,7 +50,6 @@ struct msift_gpu {
   int number, outside; /* the device; the one that is current for the caller, while a call runs */
   mpisift_transport transport;
   struct msift_nccl nccl;    /* where that is the transport */
-  struct msift_vote *vote;   /* of NCCL's users: may a batch be made? */
   bool closed;               /* nothing may be enqueued in this call */
   struct msift_error broken; /* work was lost that all ranks had agreed on */
 

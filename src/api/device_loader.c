@@ -3,6 +3,7 @@
 
 #include "api/device.h"
 #include "comm/aware.h"
+#include "comm/vote.h"
 
 void mpisift_device_init(mpisift_device *device, size_t size)
 {
@@ -59,7 +60,6 @@ mpisift_status msift_gpu_open(mpisift_loader *l, const mpisift_device *device, s
   if (g == NULL)
     return error->status;
   g->device = table;
-  g->pinned = msift_backend_choose(true, error);
   g->stream = device->stream;
   g->transport = device->transport;
   g->refits = -1;
@@ -68,7 +68,9 @@ mpisift_status msift_gpu_open(mpisift_loader *l, const mpisift_device *device, s
   g->pooled.size = sizeof(int64_t);
   g->piece_rows = l->pushed ? l->max_candidates : l->score_rows;
   MSIFT_TRY(table->get(&g->number, error));
-  return table->check_stream(g->stream, "device.stream", error);
+  MSIFT_TRY(table->check_stream(g->stream, "device.stream", error));
+  g->pinned = msift_backend_choose(true, error); /* from here on there is a stream to wait for in the end */
+  return error->status;
 }
 
 mpisift_status msift_gpu_connect(mpisift_loader *l, struct ncclComm *nccl, struct msift_error *error)
@@ -235,9 +237,6 @@ static mpisift_status allocate_reports(mpisift_loader *l, struct msift_error *er
 
 mpisift_status msift_gpu_allocate(mpisift_loader *l, struct msift_error *error)
 {
-  l->gpu->vote = msift_alloc(&l->ctx->memory, error, 1, sizeof *l->gpu->vote);
-  if (l->gpu->vote == NULL)
-    return error->status;
   MSIFT_TRY(allocate_piece(l, &l->gpu->pieces[0], error));
   MSIFT_TRY(allocate_piece(l, &l->gpu->pieces[1], error));
   MSIFT_TRY(allocate_round(l, error));
@@ -359,8 +358,6 @@ void msift_gpu_close(mpisift_loader *l)
     msift_error_clear(&ignored);
     msift_gpu_switch_back(l, &ignored);
   }
-  if (g->vote != NULL && !g->vote->pending)
-    msift_free(&l->ctx->memory, &g->vote); /* else MPI may still write there */
   msift_free(&l->ctx->memory, &l->gpu);
 }
 
@@ -413,15 +410,13 @@ void msift_gpu_break(mpisift_loader *l, const struct msift_error *error)
 mpisift_status msift_gpu_ready(mpisift_loader *l)
 {
   struct msift_error *error = &l->ctx->error;
-  struct msift_vote *vote;
+  struct msift_vote vote;
 
   if (!msift_gpu_by_nccl(l->gpu))
     return MPISIFT_OK;
-  vote = l->gpu->vote;
-  MSIFT_TRY(msift_vote_begin(vote, &l->ctx->team, l->failure.status != MPISIFT_OK, error));
-  MSIFT_TRY(msift_nccl_meet(&l->gpu->nccl, &vote->request, error));
-  MSIFT_TRY(msift_vote_end(vote, error));
-  if (vote->failed == 0)
+  MSIFT_TRY(msift_vote_begin(&vote, &l->ctx->team, l->failure.status != MPISIFT_OK, error));
+  MSIFT_TRY(msift_vote_end(&vote, error));
+  if (vote.failed == 0)
     return MPISIFT_OK;
   l->round_pending = false; /* it is done again: who failed in it may have told so now */
   l->failure_told = l->failure.status != MPISIFT_OK;

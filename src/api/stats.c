@@ -45,7 +45,8 @@ static mpisift_status report(mpisift_loader *l, int64_t serial, int64_t first, i
 
   MSIFT_TRY(msift_enter(l->ctx, "mpisift_loader_report"));
   valid = take_report(l, serial, first, n, r);
-  msift_report_add(l, first + n < valid ? n : valid - first, r->losses);
+  if (valid >= 0)
+    msift_report_add(l, first + n < valid ? n : valid - first, r->losses);
   return msift_leave(l->ctx);
 }
 

@@ -249,16 +249,3 @@ mpisift_status msift_nccl_wait(struct msift_nccl *nccl, void *event, void *strea
   msift_error_set(error, MPISIFT_ERR_MPI, "the device failed between the ranks' sums: %s", cudaGetErrorString(code));
   return give_up(nccl, error);
 }
-
-mpisift_status msift_nccl_meet(struct msift_nccl *nccl, MPI_Request *request, struct msift_error *error)
-{
-  int done = 0;
-
-  for (;;) {
-    MSIFT_TRY(msift_mpi(error, MPI_Test(request, &done, MPI_STATUS_IGNORE), "MPI_Test"));
-    if (done)
-      return MPISIFT_OK;
-    MSIFT_TRY(msift_nccl_check(nccl, error));
-    sched_yield();
-  }
-}

@@ -49,7 +49,4 @@ mpisift_status msift_nccl_check(struct msift_nccl *nccl, struct msift_error *err
 /* Wait for an event (a cudaEvent_t seen as void *) of a stream, as long as nobody has failed. */
 mpisift_status msift_nccl_wait(struct msift_nccl *nccl, void *event, void *stream, struct msift_error *error);
 
-/* The same for a request of MPI's: a leader that has failed takes part in nothing any more. */
-mpisift_status msift_nccl_meet(struct msift_nccl *nccl, MPI_Request *request, struct msift_error *error);
-
 #endif

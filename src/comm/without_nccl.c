@@ -86,10 +86,3 @@ mpisift_status msift_nccl_wait(struct msift_nccl *nccl, void *event, void *strea
   (void)stream;
   return refuse(error);
 }
-
-mpisift_status msift_nccl_meet(struct msift_nccl *nccl, MPI_Request *request, struct msift_error *error)
-{
-  (void)nccl;
-  (void)request;
-  return refuse(error);
-}

@@ -320,6 +320,7 @@ static void reports(void)
   CU_ASSERT_EQUAL(mpisift_loader_report(loader, batch.serial, 0, 0, NULL), MPISIFT_OK);
   CU_ASSERT_EQUAL(mpisift_loader_report(loader, batch.serial, 0, 1, NULL), MPISIFT_ERR_ARG);
   CU_ASSERT_EQUAL(mpisift_loader_report(loader, batch.serial, 20, 5, losses), MPISIFT_ERR_ARG);
+  CU_ASSERT_EQUAL(mpisift_loader_report(loader, batch.serial, -3, 3, losses), MPISIFT_ERR_ARG);
   CU_ASSERT_EQUAL(mpisift_loader_report(loader, 2, 0, 1, losses), MPISIFT_ERR_ARG);
   CU_ASSERT_EQUAL(mpisift_loader_report(loader, -1, 0, 1, losses), MPISIFT_ERR_ARG);
   losses[0] = INFINITY;
