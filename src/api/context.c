@@ -168,7 +168,9 @@ mpisift_status mpisift_close(mpisift_ctx **ctx)
   if (c->children > 0)
     return msift_error_set(msift_error_begin(c), MPISIFT_ERR_STATE,
                            "mpisift_close: %d loaders and sources are alive; release them first", c->children);
-  if (mpi_runs() && !c->poisoned) /* else MPI may still be at work on the communicators */
+  if (c->poisoned) /* MPI may still be at work on them */
+    c->team.all = c->team.replica = c->team.leaders = MPI_COMM_NULL;
+  if (mpi_runs())
     msift_team_close(&c->team, &c->memory);
   free(c);
   *ctx = NULL;
