@@ -78,6 +78,8 @@ libmpisift_core_la_SOURCES = \
 	src/core/bins.h \
 	src/core/census.c \
 	src/core/census.h \
+	src/core/counts.c \
+	src/core/counts.h \
 	src/core/decide.c \
 	src/core/decide.h \
 	src/core/history.c \
@@ -134,6 +136,7 @@ libmpisift_core_la_SOURCES = \
 	src/io/storage.c \
 	src/io/storage.h
 libmpisift_core_la_CPPFLAGS = $(library_cppflags)
+libmpisift_core_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS)
 libmpisift_core_la_LIBADD = libmpisift_kernels.la $(HDF5_LIBS) $(ZLIB_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(MPI_LIBS) -lm
 
 # The loss kernels, once for each instruction set.

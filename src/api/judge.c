@@ -26,7 +26,7 @@ static double reference_loss(const mpisift_loader *l, int64_t i)
 
 static bool in_range(float value, float most)
 {
-  return value >= 0 && value <= most; /* false for NaN */
+  return (value >= 0) & (value <= most); /* false for NaN */
 }
 
 static float finite_or_nan(float value)
@@ -100,38 +100,56 @@ static int32_t group_of(mpisift_loader *l, int64_t i)
   return 0;
 }
 
-/* Make candidates of rows, find their places in the history and add them to it. Returns whether all are good: what has
- * bad scores is not. */
-static bool record(mpisift_loader *l, int64_t begin, int64_t n, struct msift_candidate *candidates, bool *good,
-                   uint32_t *changes)
+/* Say what is wrong with a block's bad scores, and count them. */
+static void note_flaws(mpisift_loader *l, int64_t begin, int64_t n, const bool *good)
 {
-  struct msift_history *history = &l->history;
-  struct msift_stage *s = &l->stage;
-  const struct msift_history_round round = s->round;
-  const int64_t *ids = s->ids + begin, *positions = s->positions + begin;
-  int64_t bad = 0, first = s->begin, end = history->end;
-  bool grouped = l->config.groups > 0;
+  for (int64_t i = begin; i < begin + n; i++)
+    if (!good[i - begin]) {
+      msift_stage_flaw(l, i, l->stage.losses[i], given_score(l, i));
+      l->stage.n_bad++;
+    }
+}
+
+/* Make candidates of rows. Returns whether all are good: what has bad scores is not. */
+static bool make_candidates(mpisift_loader *l, int64_t begin, int64_t n, struct msift_candidate *candidates, bool *good)
+{
+  const int64_t *ids = l->stage.ids + begin;
+  bool all_good = true;
   float values[BLOCK];
 
   measure(l, begin, n, values);
   for (int64_t i = 0; i < n; i++) {
-    struct msift_candidate *c = &candidates[i];
-    int64_t place = positions[i] - first;
-
-    *c = (struct msift_candidate){.id = ids[i], .value = values[i]};
+    candidates[i] = (struct msift_candidate){.id = ids[i], .value = values[i]};
     good[i] = !isnan(values[i]);
-    if (!good[i]) {
-      msift_stage_flaw(l, begin + i, s->losses[begin + i], given_score(l, begin + i));
-      bad++;
-      continue;
-    }
-    if (grouped)
-      c->group = group_of(l, begin + i);
-    msift_candidate_find(c, history);
-    msift_history_add(history, round, (struct msift_seen){end + place, c->key, c->group}, place, c->bin, changes);
+    all_good &= good[i];
   }
-  s->n_bad += bad;
-  return bad == 0;
+  if (!all_good)
+    note_flaws(l, begin, n, good);
+  for (int64_t i = 0; i < n && l->config.groups > 0; i++)
+    if (good[i])
+      candidates[i].group = group_of(l, begin + i);
+  return all_good;
+}
+
+/* Make candidates of rows, find their places in the history, and add the good ones to it. Loops are short, so that the
+ * work of many candidates overlaps. Returns whether all are good. */
+static bool record(mpisift_loader *l, int64_t begin, int64_t n, struct msift_candidate *candidates, bool *good,
+                   uint32_t *changes)
+{
+  const int64_t *positions = l->stage.positions + begin;
+  int64_t n_seen = 0, offset = l->history.end - l->stage.begin;
+  bool all_good = make_candidates(l, begin, n, candidates, good);
+  struct msift_seen seen[BLOCK];
+  int16_t bins[BLOCK];
+
+  msift_candidates_find(n, candidates, &l->history);
+  for (int64_t i = 0; i < n; i++) {
+    seen[n_seen] = (struct msift_seen){positions[i] + offset, candidates[i].key, candidates[i].group};
+    bins[n_seen] = candidates[i].bin;
+    n_seen += good[i];
+  }
+  msift_history_add(&l->history, l->stage.round, n_seen, seen, bins, changes);
+  return all_good;
 }
 
 static void name(const mpisift_loader *l, int64_t begin, int64_t n, struct msift_candidate *candidates)
@@ -165,28 +183,28 @@ static void accept(mpisift_loader *l, int64_t begin, int64_t n, const struct msi
 {
   const philox2x32_key_t key = msift_accept_key(l->config.seed, l->epoch);
   struct msift_stage *s = &l->stage;
-  int64_t accepted = 0, outliers = 0;
+  struct msift_chance *chances = s->chances + begin;
+  const int64_t *ids = s->ids + begin;
+  bool *accepted = s->accepted + begin;
+  uint32_t draws[BLOCK];
 
+  msift_draw_all(key, n, ids, draws);
   for (int64_t i = 0; i < n; i++) {
-    bool is_accepted = msift_accept_by(key, s->ids[begin + i], verdicts[i].threshold);
-
-    s->accepted[begin + i] = is_accepted;
-    s->chances[begin + i] = (struct msift_chance){msift_probability(verdicts[i].threshold), verdicts[i].weight};
-    accepted += is_accepted;
-    outliers += verdicts[i].outlier;
+    accepted[i] = draws[i] < verdicts[i].threshold;
+    chances[i] = (struct msift_chance){msift_probability(verdicts[i].threshold), verdicts[i].weight};
+    s->n_accepted += accepted[i];
+    s->n_outliers += verdicts[i].outlier;
   }
-  s->n_accepted += accepted;
-  s->n_outliers += outliers;
 }
 
 /* Positions ascend: bits gather in a word before it is written. */
 static void map_bits(const struct msift_stage *s, int64_t begin, int64_t end, uint32_t *map)
 {
-  int64_t at = (s->positions[begin] - s->begin) / 32;
+  uint64_t at = (uint64_t)(s->positions[begin] - s->begin) / 32;
   uint32_t word = 0;
 
   for (int64_t i = begin; i < end; i++) {
-    int64_t offset = s->positions[i] - s->begin;
+    uint64_t offset = (uint64_t)(s->positions[i] - s->begin);
 
     if (offset / 32 != at) {
       map[at] |= word;

@@ -1,6 +1,4 @@
-#include "core/bins.h"
-
-#include <stdbool.h>
+#include "core/counts.h"
 
 float msift_key_float(uint32_t key)
 {
@@ -15,7 +13,7 @@ float msift_key_float(uint32_t key)
 struct fit {
   struct msift_bins *bins;
   const struct msift_bins *old;
-  const uint64_t *below;
+  const struct msift_counts *counts;
   uint64_t most;
   bool beside; /* nodes beside those that hold much are split too */
   bool full;   /* there are no splits left */
@@ -26,7 +24,7 @@ static uint64_t below(const struct fit *f, int64_t key)
 {
   if (key < 0)
     return 0;
-  return f->below[key > UINT32_MAX ? f->old->n : msift_bin(f->old, (uint32_t)key)];
+  return key > UINT32_MAX ? f->counts->total : msift_counts_below(f->counts, msift_bin(f->old, (uint32_t)key));
 }
 
 /* The bins are complete: what ends them, and what is found at once. */
@@ -91,9 +89,10 @@ static bool build(struct fit *f, uint64_t most, bool beside)
   return !f->full;
 }
 
-uint64_t msift_bins_fit(struct msift_bins *bins, const struct msift_bins *old, const uint64_t *below, uint64_t most)
+uint64_t msift_bins_fit(struct msift_bins *bins, const struct msift_bins *old, const struct msift_counts *counts,
+                        uint64_t most)
 {
-  struct fit f = {.bins = bins, .old = old, .below = below};
+  struct fit f = {.bins = bins, .old = old, .counts = counts};
 
   while (!build(&f, most, true) && !build(&f, most, false))
     most *= 2;

@@ -56,9 +56,12 @@ static inline int msift_bin_splits(const struct msift_bins *bins, int bin)
 /* Where most losses are before any is known: 128 bins an octave from 2^-9 to 2^7. */
 void msift_bins_init(struct msift_bins *bins);
 
-/* Fit bins to counts by other bins, of which below[b] losses lie in bins before b: those of more than `most` losses,
- * and those beside one of twice as many, are split once; other splits are undone. Where splits do not suffice, those
- * beside go without, and where that does not help, `most` is doubled; returns it as used. */
-uint64_t msift_bins_fit(struct msift_bins *bins, const struct msift_bins *old, const uint64_t *below, uint64_t most);
+struct msift_counts;
+
+/* Fit bins to counts by other bins: those of more than `most` losses, and those beside one of twice as many, are split
+ * once; other splits are undone. Where splits do not suffice, those beside go without, and where that does not help,
+ * `most` is doubled; returns it as used. */
+uint64_t msift_bins_fit(struct msift_bins *bins, const struct msift_bins *old, const struct msift_counts *counts,
+                        uint64_t most);
 
 #endif

@@ -56,20 +56,15 @@ void msift_census_count(const struct msift_history *h, const struct msift_table 
 
 bool msift_census_take(struct msift_history *h, const uint64_t *counts)
 {
-  uint64_t most, crowd = 0;
+  uint64_t most;
 
-  h->total = 0;
-  for (int b = 0; b < h->bins.n; b++) {
-    h->total += counts[b];
-    h->below[b + 1] = h->total;
-    if (counts[b] > crowd && msift_bin_splits(&h->bins, b))
-      crowd = counts[b];
-  }
+  msift_counts_set(&h->counts, &h->bins, counts);
+  h->total = h->counts.total;
   most = h->total > SPLIT_SHARE ? h->total / SPLIT_SHARE : 1;
-  if (crowd <= h->coarse * most || h->refits == MOST_STEPS)
+  if (!msift_counts_crowd(&h->counts, &h->bins, h->coarse * most) || h->refits == MOST_STEPS)
     return true;
   h->next = h->bins;
-  h->coarse = msift_bins_fit(&h->bins, &h->next, h->below, most) / most;
+  h->coarse = msift_bins_fit(&h->bins, &h->next, &h->counts, most) / most;
   h->refits++;
   return false;
 }

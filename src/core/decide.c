@@ -1,11 +1,53 @@
 #include "core/decide.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "core/schedule.h"
 
-#define MSIFT_UNSET UINT64_MAX
+enum { DRAWS = 16 }; /* made at once */
+
+/* A block's samples go through one round of Philox each. */
+static void draw_round(uint32_t key, uint32_t *low, uint32_t *high)
+{
+  for (int i = 0; i < DRAWS; i++) {
+    uint64_t product = (uint64_t)low[i] * PHILOX_M2x32_0;
+
+    low[i] = (uint32_t)(product >> 32) ^ key ^ high[i];
+    high[i] = (uint32_t)product;
+  }
+}
+
+static void draw_block(philox2x32_key_t key, const int64_t *ids, uint32_t *draws)
+{
+  uint32_t high[DRAWS];
+
+  for (int i = 0; i < DRAWS; i++) {
+    draws[i] = (uint32_t)ids[i];
+    high[i] = (uint32_t)((uint64_t)ids[i] >> 32);
+  }
+  for (uint32_t round = 0; round < PHILOX2x32_DEFAULT_ROUNDS; round++)
+    draw_round(key.v[0] + round * PHILOX_W32_0, draws, high);
+}
+
+void msift_draw_all(philox2x32_key_t key, int64_t n, const int64_t *ids, uint32_t *draws)
+{
+  int64_t whole = n - n % DRAWS;
+
+  for (int64_t i = 0; i < whole; i += DRAWS)
+    draw_block(key, ids + i, draws + i);
+  for (int64_t i = whole; i < n; i++)
+    draws[i] = msift_draw(key, ids[i]);
+}
+
+void msift_candidates_find(int64_t n, struct msift_candidate *candidates, const struct msift_history *history)
+{
+  for (int64_t i = 0; i < n; i++)
+    candidates[i].key = msift_key(candidates[i].value);
+  for (int64_t i = 0; i < n && !history->exact; i++)
+    candidates[i].bin = (int16_t)msift_bin(&history->bins, candidates[i].key);
+}
 
 void msift_decider_init(struct msift_decider *d, const struct msift_policy *policy, const mpisift_config *config,
                         const struct msift_history *history)
@@ -39,7 +81,7 @@ void msift_decider_refresh(struct msift_decider *d, double fraction, double shar
   d->share = share > 0 ? share : rule->keep(d->terms.strength);
   if (rule->prepare != NULL)
     d->terms.scale = rule->prepare(&d->terms, d->history);
-  memset(d->thresholds, 0xff, (size_t)d->history->bins.n * sizeof *d->thresholds); /* MSIFT_UNSET */
+  memset(d->made, 0, sizeof d->made);
 }
 
 static uint64_t integer_threshold(double p)
@@ -52,12 +94,15 @@ static uint64_t make_threshold(const struct msift_decider *d, float value, struc
   return integer_threshold(d->policy->rule->probability(&d->terms, value, place));
 }
 
+/* For rules that go by percentiles alone. */
 static inline uint64_t bin_threshold(struct msift_decider *d, int bin)
 {
-  const struct msift_history *h = d->history;
+  uint64_t bit = UINT64_C(1) << bin % 64, *made = &d->made[bin / 64];
 
-  if (d->thresholds[bin] == MSIFT_UNSET)
-    d->thresholds[bin] = make_threshold(d, msift_key_float(h->bins.first[bin]), msift_history_bin_place(h, bin));
+  if ((*made & bit) == 0) {
+    d->thresholds[bin] = make_threshold(d, NAN, msift_history_bin_place(d->history, bin));
+    *made |= bit;
+  }
   return d->thresholds[bin];
 }
 
@@ -84,7 +129,7 @@ uint64_t msift_decider_threshold(struct msift_decider *d, float value)
 {
   struct msift_candidate candidate = {.value = value};
 
-  msift_candidate_find(&candidate, d->history);
+  msift_candidates_find(1, &candidate, d->history);
   return threshold_of(d, &candidate);
 }
 
@@ -167,7 +212,7 @@ struct msift_verdict msift_decide(struct msift_decider *d, const struct msift_ca
 {
   struct msift_candidate found = *candidate;
 
-  msift_candidate_find(&found, d->history);
+  msift_candidates_find(1, &found, d->history);
   return decide(d, &found, epoch);
 }
 
@@ -238,21 +283,29 @@ double msift_decider_weight_factor(const struct msift_decider *d)
   return kind == MPISIFT_WEIGHTS_POLICY ? 0 : kind == MPISIFT_WEIGHTS_NORMALIZED ? d->share : 1;
 }
 
+/* The value of a bin, or in an exact history of a place of the sorted window. */
+static float value_of(const struct msift_history *h, int64_t i)
+{
+  return msift_key_float(h->exact ? h->sorted[i] : h->bins.first[i]);
+}
+
+/* Probabilities ascend with values; bins below and above have keys that are none of a number's. */
 double msift_decider_value_at(struct msift_decider *d, double p)
 {
   const struct msift_history *h = d->history;
+  int64_t low = h->exact ? 0 : msift_bin(&h->bins, msift_key(-FLT_MAX));
+  int64_t n = h->exact ? (int64_t)h->total : msift_bin(&h->bins, msift_key(FLT_MAX)) + 1, high = n;
 
   if (!msift_policy_measures(d->policy) || !msift_history_full(h) || h->total == 0)
     return NAN;
   if (d->policy->rule == &msift_rule_absolute)
     return d->terms.config->threshold; /* whatever the bins are */
-  for (int b = 0; !h->exact && b < h->bins.n; b++)
-    if ((double)bin_threshold(d, b) * 0x1p-32 >= p)
-      return (double)msift_key_float(h->bins.first[b]);
-  for (int64_t i = 0; h->exact && i < (int64_t)h->total; i++) {
-    float value = msift_key_float(h->sorted[i]);
-    if ((double)msift_decider_threshold(d, value) * 0x1p-32 >= p)
-      return (double)value;
+  while (low < high) {
+    int64_t middle = low + (high - low) / 2;
+    if ((double)msift_decider_threshold(d, value_of(h, middle)) * 0x1p-32 < p)
+      low = middle + 1;
+    else
+      high = middle;
   }
-  return NAN;
+  return low < n ? (double)value_of(h, low) : NAN;
 }

@@ -14,7 +14,8 @@ struct msift_decider {
   const struct msift_history *history;
   struct msift_terms terms;
   double share;                        /* of candidates kept, all modifiers included: expected or measured */
-  uint64_t thresholds[MSIFT_BINS_MAX]; /* MSIFT_UNSET: not made yet */
+  uint64_t thresholds[MSIFT_BINS_MAX]; /* of those bins that have a bit here: */
+  uint64_t made[(MSIFT_BINS_MAX + 63) / 64];
 };
 
 void msift_decider_init(struct msift_decider *decider, const struct msift_policy *policy, const mpisift_config *config,
@@ -30,17 +31,13 @@ struct msift_candidate {
   int64_t id;
   float value;   /* the policy's measure, finite; of no matter to a policy that does not score */
   int32_t group; /* in [0, config.groups), or −1: not known; of no matter without a class floor */
-  uint32_t key;  /* of the value, and its bin in the history: see msift_candidate_find() */
+  uint32_t key;  /* of the value, and its bin in the history: see msift_candidates_find() */
   int16_t bin;
   bool sure; /* the policy is overruled: p = 1, but for outliers */
 };
 
-/* Find a candidate's place in the history. */
-static inline void msift_candidate_find(struct msift_candidate *candidate, const struct msift_history *history)
-{
-  candidate->key = msift_key(candidate->value);
-  candidate->bin = (int16_t)(history->exact ? 0 : msift_bin(&history->bins, candidate->key));
-}
+/* Find the places of n candidates in the history. */
+void msift_candidates_find(int64_t n, struct msift_candidate *candidates, const struct msift_history *history);
 
 struct msift_verdict {
   uint64_t threshold;
@@ -106,13 +103,21 @@ static inline philox2x32_key_t msift_accept_key(uint64_t seed, int64_t epoch)
   return (philox2x32_key_t){{(uint32_t)msift_random(seed, MSIFT_STREAM_ACCEPT, (uint64_t)epoch, 0)}};
 }
 
-/* Whether a sample is accepted: by Philox2x32-10 of its id (Salmon et al., SC 2011). Inline, so that draws of a loop
- * overlap. */
-static inline bool msift_accept_by(philox2x32_key_t key, int64_t id, uint64_t threshold)
+/* What decides on a sample: Philox2x32-10 of its id (Salmon et al., SC 2011). */
+static inline uint32_t msift_draw(philox2x32_key_t key, int64_t id)
 {
   philox2x32_ctr_t c = {{(uint32_t)id, (uint32_t)((uint64_t)id >> 32)}};
 
-  return philox2x32(c, key).v[0] < threshold;
+  return philox2x32(c, key).v[0];
+}
+
+/* The same of n ids, sooner: samples go through each round together, in vector instructions. */
+void msift_draw_all(philox2x32_key_t key, int64_t n, const int64_t *ids, uint32_t *draws);
+
+/* Whether a sample is accepted. */
+static inline bool msift_accept_by(philox2x32_key_t key, int64_t id, uint64_t threshold)
+{
+  return msift_draw(key, id) < threshold;
 }
 
 static inline bool msift_accept(uint64_t seed, int64_t epoch, int64_t id, uint64_t threshold)

@@ -55,8 +55,9 @@ static int64_t count_below(const struct msift_history *h, uint32_t key, bool equ
 struct msift_place msift_history_bin_place(const struct msift_history *h, int bin)
 {
   double total = (double)h->total;
+  uint64_t below = msift_counts_below(&h->counts, bin);
 
-  return (struct msift_place){(double)h->below[bin] / total, (double)h->below[bin + 1] / total};
+  return (struct msift_place){(double)below / total, (double)(below + h->counts.in[bin]) / total};
 }
 
 struct msift_place msift_history_place(const struct msift_history *h, uint32_t key)
@@ -70,7 +71,7 @@ struct msift_place msift_history_place(const struct msift_history *h, uint32_t k
 
 int64_t msift_history_words(const struct msift_history *h, int64_t places)
 {
-  return h->groups + (h->exact ? places : h->refitting ? h->next.n : h->bins.n);
+  return h->groups + (h->exact ? places : msift_counts_words(h->refitting ? &h->next : &h->bins));
 }
 
 int64_t msift_history_most_words(int64_t places, bool exact, int64_t groups)
@@ -151,6 +152,48 @@ void msift_history_begin(struct msift_history *h, struct msift_history_round rou
     count_bins(h, &h->bins, 0, gone, UINT32_MAX, words + h->groups);
 }
 
+/* Of those of a round longer than the window, the first does not come into it. */
+static int64_t count_old(const struct msift_history *h, struct msift_history_round round, int64_t n,
+                         const struct msift_seen *seen)
+{
+  int64_t old = 0, oldest = msift_history_oldest(h, round);
+
+  while (old < n && seen[old].order < oldest)
+    old++;
+  return old;
+}
+
+static void stage(struct msift_history *h, int64_t n, const struct msift_seen *seen)
+{
+  for (int64_t i = 0, run; i < n; i += run) {
+    int64_t at = h->seen.n + h->staged + i;
+
+    run = msift_ring_run(&h->seen, at, n - i);
+    memcpy(msift_ring_at(&h->seen, at), seen + i, (size_t)run * sizeof *seen);
+  }
+  h->staged += n;
+}
+
+void msift_history_add(struct msift_history *h, struct msift_history_round round, int64_t n,
+                       const struct msift_seen *seen, const int16_t *bins, uint32_t *words)
+{
+  uint32_t *in_bins = words + h->groups;
+  int64_t old = count_old(h, round, n, seen), end = h->end;
+
+  stage(h, n, seen);
+  for (int64_t i = old; i < n && h->groups > 0; i++)
+    words[seen[i].group]++;
+  if (h->exact)
+    for (int64_t i = 0; i < n; i++)
+      in_bins[seen[i].order - end] = seen[i].key;
+  else if (h->refitting)
+    for (int64_t i = old; i < n; i++)
+      in_bins[msift_bin(&h->next, seen[i].key)]++;
+  else
+    for (int64_t i = old; i < n; i++)
+      in_bins[bins[i]]++;
+}
+
 void msift_history_note(struct msift_history *h, int64_t n, const int64_t *positions, int64_t begin)
 {
   for (h->staged = 0; h->staged < n; h->staged++)
@@ -163,37 +206,21 @@ static int64_t signed_word(uint32_t word)
   return (int32_t)word;
 }
 
-/* Take over counts, or changes of counts; returns the most losses that one bin of several keys holds. */
-static uint64_t accumulate(struct msift_history *h, const uint32_t *words, bool changes)
-{
-  uint64_t before = 0, total = 0, crowd = 0;
-
-  for (int b = 0; b < h->bins.n; b++) {
-    uint64_t count = changes ? h->below[b + 1] - before + (uint64_t)signed_word(words[b]) : words[b];
-
-    before = h->below[b + 1];
-    total += count;
-    h->below[b + 1] = total;
-    if (count > crowd && msift_bin_splits(&h->bins, b))
-      crowd = count;
-  }
-  h->total = total;
-  return crowd;
-}
-
+/* Words are changes of the counts, or by new bins the counts themselves. */
 static void commit_counts(struct msift_history *h, const uint32_t *words)
 {
-  uint64_t crowd, most;
+  uint64_t most;
 
   if (h->refitting) {
     h->bins = h->next;
     h->refits++;
+    memset(&h->counts, 0, sizeof h->counts);
   }
-  crowd = accumulate(h, words, !h->refitting);
+  h->total = msift_counts_foresee(&h->counts, &h->bins, words);
   most = h->total > SPLIT_SHARE ? h->total / SPLIT_SHARE : 1;
-  h->refitting = crowd > h->coarse * crowd_limit(most);
+  h->refitting = msift_counts_change(&h->counts, &h->bins, words, h->coarse * crowd_limit(most));
   if (h->refitting)
-    h->coarse = msift_bins_fit(&h->next, &h->bins, h->below, most) / most;
+    h->coarse = msift_bins_fit(&h->next, &h->bins, &h->counts, most) / most;
 }
 
 static int compare_keys(const void *a, const void *b)

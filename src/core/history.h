@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "base/ring.h"
-#include "core/bins.h"
+#include "core/counts.h"
 
 struct msift_seen {
   int64_t order; /* place in the sequence of all scored candidates, ascending */
@@ -28,9 +28,9 @@ struct msift_history {
   int64_t staged;         /* so many of the round under way */
 
   struct msift_bins bins, next;
-  bool refitting;                     /* the next round counts by `next` */
-  uint64_t coarse;                    /* power of two: 1, or more where there are too few splits */
-  uint64_t below[MSIFT_BINS_MAX + 1]; /* losses of the window in bins before b */
+  bool refitting;             /* the next round counts by `next` */
+  uint64_t coarse;            /* power of two: 1, or more where there are too few splits */
+  struct msift_counts counts; /* of the window's losses, by `bins` */
 
   bool exact;
   struct msift_ring window; /* exact: of msift_seen: the window's losses of all ranks */
@@ -79,25 +79,14 @@ mpisift_status msift_history_reserve(struct msift_history *history, struct msift
                                      struct msift_error *error, struct msift_history_round round, int64_t n);
 
 /* The changes of a round, in words that are zero at first: what its passing takes from the window, or where bins are
- * refitted what it leaves there, and then what each of this rank's candidates adds, in ascending order. Sums of the
- * words of all ranks, modulo 2^32, go to msift_history_commit(); until then a round may begin again. */
+ * refitted what it leaves there, and then what this rank's candidates add. Sums of the words of all ranks, modulo 2^32,
+ * go to msift_history_commit(); until then a round may begin again. */
 void msift_history_begin(struct msift_history *history, struct msift_history_round round, uint32_t *words);
 
-/* seen: of a candidate at `place` of the round, with order end + place, in `bin`, which does not matter to an exact
- * history. There is room. */
-static inline void msift_history_add(struct msift_history *history, struct msift_history_round round,
-                                     struct msift_seen seen, int64_t place, int bin, uint32_t *words)
-{
-  *(struct msift_seen *)msift_ring_at(&history->seen, history->seen.n + history->staged++) = seen;
-  if (history->exact)
-    words[history->groups + place] = seen.key;
-  if (seen.order < msift_history_oldest(history, round))
-    return; /* of a round longer than the window */
-  if (history->groups > 0)
-    words[seen.group]++;
-  if (!history->exact)
-    words[history->groups + (history->refitting ? msift_bin(&history->next, seen.key) : bin)]++;
-}
+/* seen: [n], of this rank's next candidates, in ascending order, which is end + place in the round. bins: [n], theirs,
+ * which do not matter to an exact history. There is room. */
+void msift_history_add(struct msift_history *history, struct msift_history_round round, int64_t n,
+                       const struct msift_seen *seen, const int16_t *bins, uint32_t *words);
 
 /* For a window whose keys are kept and counted elsewhere, on a device. How many of this rank's oldest losses the
  * round's passing takes from the window; and in place of msift_history_begin() and _add(): note the orders of this

@@ -14,7 +14,7 @@ static int64_t runs(const struct msift_history *h)
 
 static double run_count(const struct msift_history *h, int64_t i)
 {
-  return h->exact ? 1 : (double)(h->below[i + 1] - h->below[i]);
+  return h->exact ? 1 : (double)h->counts.in[i];
 }
 
 static double edge(const struct msift_history *h, int64_t bin)

@@ -165,10 +165,10 @@ static bool record(struct run *r, int64_t i, struct msift_candidate *c)
     return false;
   }
   c->group = h->groups > 0 ? group_of(i) : 0;
-  msift_candidate_find(c, h);
+  msift_candidates_find(1, c, h);
   r->keys[at] = c->key;
   r->groups[at] = c->group;
-  msift_history_add(h, r->round, (struct msift_seen){h->end + places[i], c->key, c->group}, places[i], c->bin,
+  msift_history_add(h, r->round, 1, &(struct msift_seen){h->end + places[i], c->key, c->group}, &c->bin,
                     expected.changes);
   return true;
 }

@@ -193,10 +193,10 @@ static inline void oracle_round(const struct world *w, struct oracle *o, struct 
       continue;
     }
     if (scored) {
-      msift_candidate_find(&candidate, &d->history);
-      msift_history_add(&d->history, round,
-                        (struct msift_seen){d->history.end + q - begin, candidate.key, candidate.group}, q - begin,
-                        candidate.bin, words);
+      msift_candidates_find(1, &candidate, &d->history);
+      msift_history_add(&d->history, round, 1,
+                        &(struct msift_seen){d->history.end + q - begin, candidate.key, candidate.group},
+                        &candidate.bin, words);
     }
     verdict = sifting ? msift_decide(&d->decider, &candidate, s.epoch) : msift_accept_all();
     s.probability = msift_probability(verdict.threshold);

@@ -165,9 +165,10 @@ static inline void oracle_push(const struct pushing *p, struct push_oracle *po, 
     bool bad = scored && isnan(candidate.value), accepted;
 
     if (scored && !bad) {
-      msift_candidate_find(&candidate, &d->history);
-      msift_history_add(&d->history, round, (struct msift_seen){d->history.end + c->position, candidate.key, c->group},
-                        c->position, candidate.bin, words);
+      msift_candidates_find(1, &candidate, &d->history);
+      msift_history_add(&d->history, round, 1,
+                        &(struct msift_seen){d->history.end + c->position, candidate.key, c->group}, &candidate.bin,
+                        words);
     }
     if (!bad)
       v = sifting ? msift_decide(&d->decider, &candidate, epoch) : msift_accept_all();

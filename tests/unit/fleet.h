@@ -128,7 +128,6 @@ static inline void fleet_append(struct fleet *f, struct msift_history_round roun
 /* What a rank has of the round that begins with the scored one `begin`. */
 struct fleet_share {
   struct msift_seen *seen;
-  int64_t *places;
   int64_t n;
 };
 
@@ -140,7 +139,6 @@ static inline void fleet_share(const struct fleet *f, int rank, int64_t begin, s
 
     if (fleet_scorer(f, f->end + s->place) != rank)
       continue;
-    share->places[share->n] = s->place;
     share->seen[share->n++] = (struct msift_seen){f->end + s->place, msift_key(s->loss), s->group};
   }
 }
@@ -160,9 +158,11 @@ static inline void fleet_exchange(struct fleet *f, struct msift_history_round ro
     fleet_share(f, r, begin, share);
     CU_ASSERT_EQUAL_FATAL(msift_history_reserve(&f->on[r], &f->memory, &f->error, round, share->n), MPISIFT_OK);
     msift_history_begin(&f->on[r], round, words);
-    for (int64_t i = 0; i < share->n; i++)
-      msift_history_add(&f->on[r], round, share->seen[i], share->places[i],
-                        msift_bin(&f->on[r].bins, share->seen[i].key), words);
+    for (int64_t i = 0; i < share->n; i++) {
+      int16_t bin = (int16_t)msift_bin(&f->on[r].bins, share->seen[i].key);
+
+      msift_history_add(&f->on[r], round, 1, &share->seen[i], &bin, words);
+    }
     for (int64_t i = 0; i < n; i++)
       sums[i] += words[i];
   }
@@ -176,18 +176,16 @@ static inline void fleet_exchange(struct fleet *f, struct msift_history_round ro
 static inline void fleet_any_round(struct fleet *f, struct msift_history_round round, int64_t candidates,
                                    const float *losses)
 {
-  struct fleet_share share = {.seen = malloc((size_t)(round.places + 1) * sizeof *share.seen),
-                              .places = malloc((size_t)(round.places + 1) * sizeof *share.places)};
+  struct fleet_share share = {.seen = malloc((size_t)(round.places + 1) * sizeof *share.seen)};
   int64_t begin;
 
-  CU_ASSERT_FATAL(share.seen != NULL && share.places != NULL);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(share.seen);
   fleet_reserve(f, round.places);
   begin = f->n;
   fleet_append(f, round, candidates, losses);
   fleet_exchange(f, round, candidates, begin, &share);
   f->oldest = f->end + (round.sparse ? 0 : round.places) - f->length;
   f->end += round.sparse ? candidates : round.places;
-  free(share.places);
   free(share.seen);
 }
 

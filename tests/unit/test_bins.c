@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "core/bins.h"
+#include "core/counts.h"
 #include "draw.h"
 #include "testing.h"
 
@@ -115,16 +115,25 @@ static struct keys draw_keys(draw_fn draw, int64_t n)
   return k;
 }
 
-static void count_below(const struct keys *k, const struct msift_bins *b, uint64_t *below)
+static void count_below(const struct keys *k, const struct msift_bins *b, uint64_t *below, struct msift_counts *counts)
 {
-  int64_t i = 0;
+  uint64_t *in = malloc((size_t)b->n * sizeof *in);
+  int64_t i = 0, wrong = 0;
 
+  CU_ASSERT_PTR_NOT_NULL_FATAL(in);
   for (int bin = 0; bin < b->n; bin++) {
     while (i < k->n && k->at[i] < b->first[bin])
       i++;
     below[bin] = (uint64_t)i;
   }
   below[b->n] = (uint64_t)k->n;
+  for (int bin = 0; bin < b->n; bin++)
+    in[bin] = below[bin + 1] - below[bin];
+  msift_counts_set(counts, b, in);
+  for (int bin = 0; bin <= b->n; bin++)
+    wrong += msift_counts_below(counts, bin) != below[bin];
+  CU_ASSERT(wrong == 0 && counts->total == (uint64_t)k->n);
+  free(in);
 }
 
 /* The fit by its definition: a walk over the old bins, which knows nothing of their tree. */
@@ -233,23 +242,74 @@ static void check_fit(const struct msift_bins *bins, const struct msift_bins *ol
 static uint64_t settle(const struct keys *k, uint64_t most, struct msift_bins *bins)
 {
   struct msift_bins *next = malloc(sizeof *next);
+  struct msift_counts *counts = malloc(sizeof *counts);
   uint64_t *below = malloc((MSIFT_BINS_MAX + 1) * sizeof *below), used = 0, crowd = 0;
 
-  CU_ASSERT_FATAL(next != NULL && below != NULL);
+  CU_ASSERT_FATAL(next != NULL && counts != NULL && below != NULL);
   for (int round = 0; round < 8; round++) {
-    count_below(k, bins, below);
-    used = msift_bins_fit(next, bins, below, most);
+    count_below(k, bins, below, counts);
+    used = msift_bins_fit(next, bins, counts, most);
     check_fit(next, bins, below, most, used);
     *bins = *next;
   }
-  count_below(k, bins, below);
+  count_below(k, bins, below, counts);
   for (int i = 0; i < bins->n; i++)
     if (msift_bin_splits(bins, i) && below[i + 1] - below[i] > crowd)
       crowd = below[i + 1] - below[i];
   CU_ASSERT(crowd <= used);
+  CU_ASSERT(!msift_counts_crowd(counts, bins, crowd) && (crowd == 0 || msift_counts_crowd(counts, bins, crowd - 1)));
   free(below);
+  free(counts);
   free(next);
   return used;
+}
+
+/* Random counts, but in some rounds those of the round before; and of the bins, some have several keys. Returns whether
+ * one of these holds more than `most`. */
+static bool draw_changes(struct draw *d, struct msift_bins *bins, uint64_t *plain, uint32_t *changes, bool same,
+                         uint64_t most)
+{
+  bool crowded = false;
+
+  for (int b = 0; b < bins->n; b++) {
+    int64_t count = same ? (int64_t)plain[b] : draw_below(d, 1000) * draw_below(d, 1000), keys = 1 + draw_below(d, 2);
+
+    changes[b] = (uint32_t)(count - (int64_t)plain[b]);
+    plain[b] = (uint64_t)count;
+    bins->first[b + 1] = bins->first[b] + (uint32_t)keys;
+    crowded = crowded || (keys > 1 && plain[b] > most);
+  }
+  return crowded;
+}
+
+/* Against plain sums. */
+static void counts_change(void)
+{
+  enum { ROUNDS = 60, N = MSIFT_BINS_MAX - 5, MOST = 985 * 985 };
+  struct msift_counts *counts = calloc(1, sizeof *counts);
+  struct msift_bins *bins = calloc(1, sizeof *bins);
+  uint64_t *plain = calloc(N, sizeof *plain);
+  uint32_t *changes = calloc(MSIFT_BINS_MAX, sizeof *changes);
+  struct draw d = {UINT64_C(5)};
+  int64_t wrong = 0, crowds = 0;
+
+  CU_ASSERT_FATAL(counts != NULL && bins != NULL && plain != NULL && changes != NULL);
+  bins->n = N;
+  for (int round = 0; round < ROUNDS; round++) {
+    bool crowded = draw_changes(&d, bins, plain, changes, round % 3 == 2, MOST);
+    uint64_t total = msift_counts_foresee(counts, bins, changes), below = 0;
+
+    wrong += msift_counts_change(counts, bins, changes, MOST) != crowded;
+    for (int b = 0; b < N; below += plain[b++])
+      wrong += counts->in[b] != plain[b] || msift_counts_below(counts, b) != below;
+    wrong += total != below || counts->total != below || msift_counts_below(counts, N) != below;
+    crowds += crowded;
+  }
+  CU_ASSERT(wrong == 0 && crowds > 0 && crowds < ROUNDS);
+  free(changes);
+  free(plain);
+  free(bins);
+  free(counts);
 }
 
 static void fits(void)
@@ -294,4 +354,4 @@ static void too_few_splits(void)
 }
 
 TEST_MAIN("bins", {"keys ascend", keys_ascend}, {"keys have inverses", keys_have_inverses}, {"first bins", first_bins},
-          {"fits", fits}, {"too few splits", too_few_splits})
+          {"counts change", counts_change}, {"fits", fits}, {"too few splits", too_few_splits})

@@ -6,7 +6,7 @@
 /* Losses below an edge by a walk through the sorted window, in floats: no key is needed to know what lies below. */
 static int64_t count_wrong(const struct msift_history *h, const float *window, int64_t n)
 {
-  int64_t wrong = h->total != (uint64_t)n || h->below[0] != 0 || h->below[h->bins.n] != (uint64_t)n, i = 0;
+  int64_t wrong = h->total != (uint64_t)n || msift_counts_below(&h->counts, h->bins.n) != (uint64_t)n, i = 0;
 
   for (int b = 0; b < h->bins.n; b++) {
     float edge = msift_key_float(h->bins.first[b]); /* NAN below all numbers, and above */
@@ -14,7 +14,7 @@ static int64_t count_wrong(const struct msift_history *h, const float *window, i
 
     while (i < n && (above || window[i] < edge))
       i++;
-    wrong += h->below[b] != (uint64_t)i;
+    wrong += msift_counts_below(&h->counts, b) != (uint64_t)i;
   }
   return wrong;
 }
@@ -81,7 +81,7 @@ static bool same_counts(const struct msift_history *a, const struct msift_histor
 
   return a->end == b->end && a->total == b->total && a->bins.n == b->bins.n && a->refitting == b->refitting &&
          a->refits == b->refits && memcmp(a->bins.first, b->bins.first, bins * sizeof *a->bins.first) == 0 &&
-         memcmp(a->below, b->below, bins * sizeof *a->below) == 0 &&
+         memcmp(&a->counts, &b->counts, sizeof a->counts) == 0 &&
          (a->groups == 0 || memcmp(a->in_group, b->in_group, (size_t)a->groups * sizeof *a->in_group) == 0) &&
          (!a->exact || a->total == 0 || memcmp(a->sorted, b->sorted, a->total * sizeof *a->sorted) == 0);
 }

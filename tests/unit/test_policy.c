@@ -366,6 +366,40 @@ static void loss_at_probability(void)
   }
 }
 
+/* The first bin of numbers, or loss of an exact history, from which on a probability is reached. */
+static double first_value_at(struct sifter *s, double p)
+{
+  const struct msift_history *h = &s->history;
+  int64_t n = h->exact ? (int64_t)h->total : h->bins.n;
+
+  for (int64_t i = 0; i < n; i++) {
+    float value = msift_key_float(h->exact ? h->sorted[i] : h->bins.first[i]);
+    if (isfinite(value) && (double)msift_decider_threshold(&s->decider, value) * 0x1p-32 >= p)
+      return (double)value;
+  }
+  return NAN;
+}
+
+static void loss_at_probability_is_the_first(void)
+{
+  static const char *const names[] = {"relative", "top", "importance", "reducible", "uncertainty"};
+  int64_t wrong = 0;
+
+  for (int k = 0; k < 10; k++) {
+    struct sifter *s = sifter_new((struct sifter_kind){names[k / 2], 3000, k % 2, 0});
+    struct draw d = {UINT64_C(8)};
+
+    sifter_learn_draws(s, &d, draw_lognormal, 3000);
+    for (int p = 1; p <= 100; p++) {
+      double first = first_value_at(s, 0.01 * p), found = msift_decider_value_at(&s->decider, 0.01 * p);
+
+      wrong += first != found && !(isnan(first) && isnan(found));
+    }
+    sifter_free(s);
+  }
+  CU_ASSERT_EQUAL(wrong, 0);
+}
+
 static void refuse(const char *policy, double value, const char *field)
 {
   struct msift_error error = {0};
@@ -510,6 +544,26 @@ static void random_numbers_are_philox(void)
   CU_ASSERT_NOT_EQUAL(msift_random(1, MSIFT_STREAM_ACCEPT, 2, 3), msift_random(2, MSIFT_STREAM_ACCEPT, 2, 3));
 }
 
+static void draws_together(void)
+{
+  const philox2x32_key_t key = msift_accept_key(3, 4);
+  int64_t ids[70], wrong = 0;
+  uint32_t draws[70];
+
+  for (int64_t i = 0; i < 70; i++)
+    ids[i] = (i * i * i - 7) << i % 40;
+  for (int64_t n = 0; n <= 70; n++) {
+    memset(draws, 0, sizeof draws);
+    msift_draw_all(key, n, ids, draws);
+    for (int64_t i = 0; i < 70; i++) {
+      const philox2x32_ctr_t c = {{(uint32_t)ids[i], (uint32_t)((uint64_t)ids[i] >> 32)}};
+
+      wrong += draws[i] != (i < n ? philox2x32(c, key).v[0] : 0);
+    }
+  }
+  CU_ASSERT_EQUAL(wrong, 0);
+}
+
 TEST_MAIN("policy", {"relative keeps its share", relative_keeps_its_share},
           {"top keeps its share", top_keeps_its_share}, {"random keeps its share", random_keeps_its_share},
           {"all keeps everything", all_keeps_everything},
@@ -520,7 +574,8 @@ TEST_MAIN("policy", {"relative keeps its share", relative_keeps_its_share},
           {"importance with a huge loss", importance_with_a_huge_loss}, {"importance of zeros", importance_of_zeros},
           {"absolute looks at the loss", absolute_looks_at_the_loss},
           {"thresholds are in range", thresholds_are_in_range}, {"an empty history accepts", an_empty_history_accepts},
-          {"refreshes", refreshes}, {"loss at a probability", loss_at_probability}, {"bad settings", bad_settings},
+          {"refreshes", refreshes}, {"loss at a probability", loss_at_probability},
+          {"loss at a probability is the first", loss_at_probability_is_the_first}, {"bad settings", bad_settings},
           {"names", names}, {"unknown names", unknown_names}, {"acceptance is pure", acceptance_is_pure},
           {"acceptance is independent", acceptance_is_independent},
-          {"random numbers are Philox", random_numbers_are_philox})
+          {"random numbers are Philox", random_numbers_are_philox}, {"draws together", draws_together})
