@@ -68,7 +68,7 @@ static void find_received(mpisift_loader *l)
 mpisift_status msift_batch_begin(mpisift_loader *l, int64_t n)
 {
   struct msift_error *error = &l->ctx->error;
-  double begin = msift_range_begin(l->ctx, "mpisift exchange");
+  double begin = msift_range_begin(l->ctx, "mpisift send");
 
   msift_plan_make(&l->plan, &l->pool.owners, n);
   if (l->gpu != NULL)
@@ -84,7 +84,7 @@ mpisift_status msift_batch_begin(mpisift_loader *l, int64_t n)
   l->run.moved += l->plan.moved;
   l->run.moved_bytes += l->n_padded > 0 ? 0 : l->plan.moved * (int64_t)l->record_bytes;
   l->exchange_pending = true;
-  l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
+  l->run.seconds[MSIFT_SEND] += msift_range_end(l->ctx) - begin;
   return error->status;
 }
 
@@ -153,11 +153,11 @@ static void describe(mpisift_loader *l, int64_t rows, mpisift_batch *batch)
 
 mpisift_status msift_batch_wait(mpisift_loader *l)
 {
-  double begin = msift_range_begin(l->ctx, "mpisift exchange");
+  double begin = msift_range_begin(l->ctx, "mpisift receive");
 
   if (msift_team_leads(&l->ctx->team))
     msift_exchange_end(&l->exchange, &l->ctx->error);
-  l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
+  l->run.seconds[MSIFT_RECEIVE] += msift_range_end(l->ctx) - begin;
   return l->ctx->error.status;
 }
 
@@ -181,7 +181,7 @@ mpisift_status msift_batch_end(mpisift_loader *l, mpisift_batch *batch)
   double begin;
 
   MSIFT_TRY(msift_batch_wait(l));
-  begin = msift_range_begin(l->ctx, "mpisift exchange");
+  begin = msift_range_begin(l->ctx, "mpisift fill");
   if (l->gpu != NULL)
     msift_gpu_fill(l, rows);
   else
@@ -189,7 +189,7 @@ mpisift_status msift_batch_end(mpisift_loader *l, mpisift_batch *batch)
   if (msift_team_leads(&l->ctx->team))
     msift_pool_pop(l, l->plan.held[l->plan.rank]);
   l->exchange_pending = false;
-  l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
+  l->run.seconds[MSIFT_FILL] += msift_range_end(l->ctx) - begin;
   MSIFT_TRY(l->ctx->error.status);
   if (batch != NULL)
     describe(l, rows, batch);

@@ -78,7 +78,17 @@ struct msift_columns {
   size_t bytes;
 };
 
-enum msift_time { MSIFT_READ, MSIFT_SCORE, MSIFT_DECIDE, MSIFT_EXCHANGE, MSIFT_WAIT, MSIFT_N_TIMES };
+/* Of an exchange: planning and packing, waiting for its messages, and moving rows to the batch or into the pool. */
+enum msift_time {
+  MSIFT_READ,
+  MSIFT_SCORE,
+  MSIFT_DECIDE,
+  MSIFT_SEND,
+  MSIFT_RECEIVE,
+  MSIFT_FILL,
+  MSIFT_WAIT,
+  MSIFT_N_TIMES
+};
 
 /* Counters that only grow. */
 struct msift_tally {

@@ -10,7 +10,7 @@ void msift_pool_settle(mpisift_loader *l)
   for (int64_t k = s->first_kept; k < s->n_kept; k++)
     msift_record_write(l, s->kept[k], msift_ring_push(&l->pool.records));
   s->first_kept = s->n_kept = 0;
-  l->run.seconds[MSIFT_EXCHANGE] += msift_range_end(l->ctx) - begin;
+  l->run.seconds[MSIFT_FILL] += msift_range_end(l->ctx) - begin;
 }
 
 void msift_pool_pop(mpisift_loader *l, int64_t n)

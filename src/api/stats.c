@@ -108,6 +108,17 @@ static void find_thresholds(const mpisift_loader *l, double thresholds[3])
   thresholds[2] = msift_decider_value_at(&decider, 0.9);
 }
 
+/* Spent in some kinds of work. */
+static double seconds(const struct msift_tally *begin, const struct msift_tally *end, enum msift_time first,
+                      enum msift_time last)
+{
+  double sum = 0;
+
+  for (int t = (int)first; t <= (int)last; t++)
+    sum += end->seconds[t] - begin->seconds[t];
+  return sum;
+}
+
 mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope scope)
 {
   struct msift_tally a, b;
@@ -134,11 +145,11 @@ mpisift_stats mpisift_loader_stats(const mpisift_loader *loader, mpisift_scope s
       .unread_blocks = b.unread_blocks - a.unread_blocks,
       .id_hash = loader->id_hash,
       .trained_loss = b.reported > a.reported ? (b.report_sum - a.report_sum) / (double)(b.reported - a.reported) : NAN,
-      .read_s = b.seconds[MSIFT_READ] - a.seconds[MSIFT_READ],
-      .score_s = b.seconds[MSIFT_SCORE] - a.seconds[MSIFT_SCORE],
-      .decide_s = b.seconds[MSIFT_DECIDE] - a.seconds[MSIFT_DECIDE],
-      .exchange_s = b.seconds[MSIFT_EXCHANGE] - a.seconds[MSIFT_EXCHANGE],
-      .wait_s = b.seconds[MSIFT_WAIT] - a.seconds[MSIFT_WAIT],
+      .read_s = seconds(&a, &b, MSIFT_READ, MSIFT_READ),
+      .score_s = seconds(&a, &b, MSIFT_SCORE, MSIFT_SCORE),
+      .decide_s = seconds(&a, &b, MSIFT_DECIDE, MSIFT_DECIDE),
+      .exchange_s = seconds(&a, &b, MSIFT_SEND, MSIFT_FILL),
+      .wait_s = seconds(&a, &b, MSIFT_WAIT, MSIFT_WAIT),
   };
   s.sifted_out = s.candidates - s.rejected - s.outliers - s.accepted;
   find_thresholds(loader, s.threshold_loss);

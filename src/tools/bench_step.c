@@ -15,10 +15,28 @@
 #include "tools/tool.h"
 
 enum { FEATURES, HIDDEN, LAYERS, CLASSES, BATCH, BETA, HISTORY, DEPTH, STEPS, STORED, THREADS, FOLDER };
-enum { ROWS = 4096, CHUNK = 64, FILE_LANES = 8 }; /* samples in memory, which repeat; of a file */
+enum { STORE = 4096, CHUNK = 64, FILE_LANES = 8 }; /* samples in memory, which repeat; of a file */
 
 /* Parts of a step. */
-enum { STEP, TRAIN, READ, COPY, WAIT, SCORE, SKEW, DECIDE, REDUCE, EXCHANGE, OWN, BARE, PARTS };
+enum {
+  STEP,
+  TRAIN,
+  READ,
+  COPY,
+  WAIT,
+  SCORE,
+  SKEW,
+  DECIDE,
+  REDUCE,
+  SEND,
+  RECEIVE,
+  FILL,
+  ROWS,
+  EXCHANGE,
+  OWN,
+  BARE,
+  PARTS
+};
 
 typedef struct step_run {
   bench_job *job;
@@ -41,9 +59,9 @@ static int read_rows(void *user, int64_t n, const int64_t *ids, void *const *dst
   size_t features = (size_t)run->job->values[FEATURES];
 
   for (int64_t i = 0; i < n; i++) {
-    memcpy((float *)dst[0] + (size_t)i * features, run->x + (size_t)(ids[i] % ROWS) * features,
+    memcpy((float *)dst[0] + (size_t)i * features, run->x + (size_t)(ids[i] % STORE) * features,
            features * sizeof *run->x);
-    ((int32_t *)dst[1])[i] = run->labels[ids[i] % ROWS];
+    ((int32_t *)dst[1])[i] = run->labels[ids[i] % STORE];
   }
   return 0;
 }
@@ -54,7 +72,7 @@ static int read_stored(void *user, int64_t n, const int64_t *ids, void *const *d
   const step_run *run = user;
 
   for (int64_t i = 0; i < n; i++)
-    ((int32_t *)dst[1])[i] = run->labels[ids[i] % ROWS];
+    ((int32_t *)dst[1])[i] = run->labels[ids[i] % STORE];
   return run->stored.read(run->stored.user, n, ids, dst);
 }
 
@@ -94,8 +112,8 @@ static bool allocate(step_run *run)
     complete = complete && run->seconds[p];
   }
   run->ratios = malloc((size_t)run->steps * sizeof *run->ratios);
-  run->x = malloc(ROWS * (size_t)v[FEATURES] * sizeof *run->x);
-  run->labels = malloc(ROWS * sizeof *run->labels);
+  run->x = malloc(STORE * (size_t)v[FEATURES] * sizeof *run->x);
+  run->labels = malloc(STORE * sizeof *run->labels);
   run->copied = malloc((size_t)rows * (size_t)v[FEATURES] * sizeof *run->copied);
   run->losses = malloc((size_t)rows * sizeof *run->losses);
   return mlp_create(&run->net, (int)v[FEATURES], (int)v[LAYERS], hidden, (int)v[CLASSES], rows) && complete &&
@@ -122,9 +140,9 @@ static void draw_data(step_run *run)
   const philox4x32_key_t key = msift_random_key(1, MSIFT_STREAM_SAMPLE);
   int64_t features = (int64_t)run->job->values[FEATURES];
 
-  for (int64_t i = 0; i < ROWS * features; i++)
+  for (int64_t i = 0; i < STORE * features; i++)
     run->x[i] = (float)((double)(msift_random_bits(key, 0, (uint64_t)i) >> 40) * 0x1p-24 - 0.5);
-  for (int64_t i = 0; i < ROWS; i++)
+  for (int64_t i = 0; i < STORE; i++)
     run->labels[i] = (int32_t)(msift_random_bits(key, 1, (uint64_t)i) % (uint64_t)run->job->values[CLASSES]);
 }
 
@@ -173,29 +191,39 @@ static double time_bare(step_run *run)
   return msift_seconds() - begin;
 }
 
-/* Copying as many rows as a rank scores in a step: what reading costs at least. */
-static double time_copy(step_run *run)
+/* Copying rows from one on: what it costs at least to read as many, or to put them together in a batch. */
+static double time_copy(step_run *run, int64_t first, int64_t rows)
 {
   size_t row = (size_t)run->job->values[FEATURES];
-  int64_t rows = (int64_t)(run->job->values[BATCH] * (1 + run->job->values[BETA]));
   double begin = msift_seconds();
 
-  for (int64_t i = 0; i < rows; i++)
-    memcpy(run->copied + (size_t)i * row, run->x + (size_t)(i * 7919 % ROWS) * row, row * sizeof *run->x);
+  for (int64_t i = first; i < first + rows; i++)
+    memcpy(run->copied + (size_t)(i - first) * row, run->x + (size_t)(i * 7919 % STORE) * row, row * sizeof *run->x);
   return msift_seconds() - begin;
 }
 
+/* Right after the training step, when little is in the caches: so it is for the library. */
 static void note(step_run *run, int64_t k, double step, double trained, double skew)
 {
-  mpisift_stats s = mpisift_loader_stats(run->loader, MPISIFT_STEP);
-  double copy = time_copy(run);
-  double parts[PARTS] = {step, trained,    s.read_s, copy,        fmax(s.read_s - copy, 0), s.score_s - skew,
-                         skew, s.decide_s, s.wait_s, s.exchange_s};
+  const struct msift_tally *from = &run->loader->at_step, *to = &run->loader->after_step;
+  int64_t batch = (int64_t)run->job->values[BATCH], rows = (int64_t)((double)batch * (1 + run->job->values[BETA]));
+  double part[PARTS] = {[STEP] = step, [TRAIN] = trained, [SKEW] = skew};
 
-  parts[OWN] = s.decide_s + s.wait_s + s.exchange_s;
-  parts[BARE] = time_bare(run);
+  part[ROWS] = time_copy(run, rows, batch);
+  part[COPY] = time_copy(run, 0, rows);
+  part[READ] = to->seconds[MSIFT_READ] - from->seconds[MSIFT_READ];
+  part[WAIT] = fmax(part[READ] - part[COPY], 0);
+  part[SCORE] = to->seconds[MSIFT_SCORE] - from->seconds[MSIFT_SCORE] - skew;
+  part[DECIDE] = to->seconds[MSIFT_DECIDE] - from->seconds[MSIFT_DECIDE];
+  part[REDUCE] = to->seconds[MSIFT_WAIT] - from->seconds[MSIFT_WAIT];
+  part[SEND] = to->seconds[MSIFT_SEND] - from->seconds[MSIFT_SEND];
+  part[RECEIVE] = to->seconds[MSIFT_RECEIVE] - from->seconds[MSIFT_RECEIVE];
+  part[FILL] = to->seconds[MSIFT_FILL] - from->seconds[MSIFT_FILL];
+  part[EXCHANGE] = part[SEND] + part[RECEIVE] + part[FILL];
+  part[OWN] = part[DECIDE] + part[REDUCE] + part[SEND] + fmax(part[FILL] - part[ROWS], 0);
+  part[BARE] = time_bare(run);
   for (int p = 0; p < PARTS; p++)
-    run->seconds[p][k] = parts[p];
+    run->seconds[p][k] = part[p];
 }
 
 /* One step; of those before the first, k < 0, nothing is noted. */
@@ -249,8 +277,12 @@ static void put(step_run *run)
       {"skew_us", "waiting for peers that score more slowly"},
       {"decide_us", "deciding, recording, pooling"},
       {"reduce_us", "the round's reduction"},
-      {"exchange_us", "planning, moving samples, filling the batch"},
-      {"own_us", "the last three: the library's own work"},
+      {"send_us", "planning the exchange, packing and posting its messages"},
+      {"receive_us", "waiting for the peers' messages"},
+      {"fill_us", "moving rows to the batch or into the pool"},
+      {"rows_us", "copying as many rows as the batch has"},
+      {"exchange_us", "sending, receiving and filling"},
+      {"own_us", "the library's own work: deciding, reducing, sending, and filling beyond a bare copy"},
       {"bare_us", "a bare allreduce of the same buffer"},
   };
   bench_job *job = run->job;

@@ -107,6 +107,8 @@ for n in 1 2 3; do
   bench $n step --features 6 --hidden 5 --layers 1 --batch 4 --history 40 --steps 3 --pipeline-depth $((n % 2))
   holds "parts of a step" '$1 > 0 && $2 > 0 && $3 >= 0 && $4 >= 0 && $5 >= 0 && $6 >= 0 && $7 > 0' \
     step_us train_us decide_us reduce_us exchange_us skew_us bare_us
+  holds "parts of an exchange" '$1 >= 0 && $2 >= 0 && $3 > 0 && $4 >= $1 && $4 >= $2 && $4 >= $3 && $5 > 0 && $6 > 0' \
+    send_us receive_us fill_us exchange_us rows_us own_us
   bench $n step --features 6 --hidden 5 --layers 1 --batch 4 --history 40 --steps 3 --rows 700 --threads $((n % 2))
   holds "reading a file" '$1 >= 0 && $2 >= 0 && $3 >= 0' read_us copy_us read_wait_us
 done
