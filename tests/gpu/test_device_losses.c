@@ -345,6 +345,57 @@ static void put_label(mpisift_type type, void *to, int64_t i, int label)
     ((int64_t *)to)[i] = label;
 }
 
+/* Labels of each type, their classes, and rows that do not count, as on the CPU: a row a sample, or summed over tokens.
+ */
+static void check_labels(mpisift_ctx *ctx, mpisift_type type, mpisift_type label_type, int64_t n_tokens)
+{
+  enum { CLASSES = 7 };
+  int64_t n = ROWS / n_tokens;
+  mpisift_loss loss = {
+      .tokens = n_tokens, .reduction = MPISIFT_SUM, .ignore = true, .ignore_index = 2, .class_weights = weights};
+  struct draw d = {UINT64_C(37) + (uint64_t)label_type};
+  struct call c = {.rows = ROWS, .columns = CLASSES, .x = {logits, type, CLASSES}};
+  const mpisift_values labels_of = {targets, label_type, n_tokens};
+  int32_t host[ROWS] = {0}, device[ROWS], *groups = to_device(host, sizeof host);
+  mpisift_scores scores = {.loss = expected[0], .group = n_tokens == 1 ? host : NULL};
+  mpisift_values on_x = c.x, on_y = labels_of;
+  float *out, *w;
+
+  draw_call(&d, &c, false);
+  for (int i = 0; i < ROWS; i++)
+    put_label(label_type, targets, i, i % 3 == 1 ? 2 : (int)draw_below(&d, CLASSES));
+  CU_ASSERT_EQUAL(mpisift_losses(ctx, &loss, n, CLASSES, c.x, labels_of, &scores), MPISIFT_OK);
+  on_x.data = to_device(logits, bytes_of(&c.x, ROWS, CLASSES));
+  on_y.data = to_device(targets, ROWS * mpisift_type_size(label_type));
+  loss.class_weights = w = to_device(weights, CLASSES * sizeof *weights);
+  scores = (mpisift_scores){.loss = out = to_device(expected, sizeof expected), .group = n_tokens == 1 ? groups : NULL};
+  CU_ASSERT_EQUAL(mpisift_losses_cuda(ctx, &loss, n, CLASSES, on_x, on_y, &scores, stream), MPISIFT_OK);
+  from_device(found, out, sizeof found);
+  from_device(device, groups, sizeof device);
+  CU_ASSERT(n_tokens > 1 || memcmp(host, device, sizeof host) == 0);
+  for (int64_t i = 0; i < n; i++)
+    CU_ASSERT(fabsf(found[0][i] - expected[0][i]) <= 1e-5F * fmaxf(1, fabsf(expected[0][i])));
+  cudaFree((void *)(uintptr_t)on_x.data);
+  cudaFree((void *)(uintptr_t)on_y.data);
+  cudaFree(w);
+}
+
+static void label_types(void)
+{
+  static const mpisift_type types[] = {MPISIFT_F32, MPISIFT_F64, MPISIFT_F16, MPISIFT_BF16};
+  static const mpisift_type label_types[] = {MPISIFT_I32, MPISIFT_U8, MPISIFT_I64, MPISIFT_U16};
+  mpisift_ctx *ctx = open_context();
+
+  for (int c = 0; c < MOST; c++)
+    weights[c] = (float)(c + 1) / 4;
+  for (int a = 0; a < 4; a++)
+    for (int b = 0; b < 4; b++)
+      check_labels(ctx, types[a], label_types[b], (a + b) % 2 == 0 ? 1 : 2);
+  for (int b = 0; b < 4; b++)
+    check_labels(ctx, MPISIFT_F32, label_types[b], b % 2 == 0 ? 2 : 1);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
 /* The same bits as on the CPU, of samples of so many tokens, whose arrays begin at element `begin`. */
 static void check_tokens(mpisift_ctx *ctx, mpisift_type type, mpisift_type label_type, int64_t n_tokens, int64_t begin)
 {
@@ -430,8 +481,9 @@ static void host_pointers(void)
 }
 
 static const test_case on_device[] = {
-    {"labels", with_labels},  {"rows", with_rows}, {"bad rows", bad_rows},       {"alone", rows_alone},
-    {"sequences", sequences}, {"tokens", tokens},  {"token types", token_types}, {"host pointers", host_pointers}};
+    {"labels", with_labels},      {"rows", with_rows},          {"bad rows", bad_rows},
+    {"alone", rows_alone},        {"sequences", sequences},     {"tokens", tokens},
+    {"token types", token_types}, {"label types", label_types}, {"host pointers", host_pointers}};
 
 static int test_device(int argc, char **argv)
 {
