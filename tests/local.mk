@@ -81,6 +81,7 @@ scale_programs = \
 	tests/scale/saving
 gpu_tests = \
 	tests/gpu/test_device \
+	tests/gpu/test_device_calls \
 	tests/gpu/test_device_decide \
 	tests/gpu/test_device_faults \
 	tests/gpu/test_device_loader \

@@ -105,24 +105,32 @@ static mpisift_status copy_message(mpisift_loader *l, int64_t first, int64_t n, 
   return MPISIFT_OK;
 }
 
-static mpisift_status pack(mpisift_loader *l, struct msift_error *error)
+/* MPI does not know of the stream: what it is to send has to be there, and what it has brought for the batch before has
+ * to be taken. A rank without messages waits for nothing, since the stream may hold a step of training. */
+static mpisift_status wait_for_mpi(mpisift_loader *l, bool sends, bool receives, struct msift_error *error)
 {
   const struct msift_gpu *g = l->gpu;
-  unsigned char *message = l->send;
 
-  if (!msift_gpu_by_nccl(g))
-    MSIFT_TRY(g->device->event_reach(g->delivered, error)); /* what came for the batch before has been taken */
+  if (sends)
+    return g->device->synchronize(g->stream, error);
+  return receives ? g->device->event_reach(g->delivered, error) : MPISIFT_OK;
+}
+
+static mpisift_status pack(mpisift_loader *l, struct msift_error *error)
+{
+  unsigned char *message = l->send;
+  bool receives = false;
+
   for (int64_t k = 0; k < l->plan.n_transfers; k++) {
     const struct msift_transfer *t = &l->plan.transfers[k];
 
+    receives = receives || t->to == l->plan.rank;
     if (t->from != l->plan.rank)
       continue;
     MSIFT_TRY(copy_message(l, t->first, t->n, message, error));
     message += (size_t)t->n * l->record_bytes;
   }
-  if (message == l->send || msift_gpu_by_nccl(g))
-    return MPISIFT_OK;
-  return g->device->synchronize(g->stream, error); /* MPI does not know of the stream */
+  return msift_gpu_by_nccl(l->gpu) ? MPISIFT_OK : wait_for_mpi(l, message != l->send, receives, error);
 }
 
 void msift_gpu_pack(mpisift_loader *l)
