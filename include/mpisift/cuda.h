@@ -24,7 +24,8 @@ typedef struct CUstream_st *mpisift_stream;
  * tell of it. Each row is computed by threads whose number depends on the columns alone: the bits do not depend on
  * other rows; they differ from those of the CPU in the last places. With several tokens, 4 bytes a row and score come
  * from and go back to the device's pool, in the order of the stream. \return ERR_DEVICE if the library was built
- * without nvcc, or CUDA refuses; and ERR_ARG as mpisift_losses(), or if an array is no memory of the device. */
+ * without nvcc, or CUDA refuses, or has failed before and nobody has asked (cudaGetLastError()); and ERR_ARG as
+ * mpisift_losses(), or if an array is no memory of the device. */
 mpisift_status mpisift_losses_cuda(mpisift_ctx *ctx, const mpisift_loss *loss, int64_t n, int64_t columns,
                                    mpisift_values logits, mpisift_values targets, const mpisift_scores *scores,
                                    mpisift_stream stream);
@@ -68,6 +69,8 @@ mpisift_status mpisift_indices_report_scores_cuda(mpisift_indices *indices, int6
  *  - Calls and callbacks run on the device that was current at creation; the caller's is current again afterwards.
  *  - mpisift_loader_next() is ERR_STATE on all ranks if the stream of one of them is being captured. Its callback may
  *    be called on padding all the same, as those of the others are: what it enqueues is captured.
+ *  - An error of CUDA that was there before a call, or that a callback has left, and that nobody has asked for
+ *    (cudaGetLastError()), is ERR_DEVICE on all ranks, once. That something is not ready yet is none.
  *  - An error of the work itself is ERR_DEVICE on all ranks, as long as the round it belongs to can be repeated. What
  *    is lost after that is told by the call on the rank concerned, and by the next call on all; the loader is then
  *    at its end, and all that is left is to destroy it.

@@ -385,6 +385,7 @@ void msift_gpu_enter(mpisift_loader *l, const char *call)
   g->closed = g->broken.status != MPISIFT_OK || g->device->check_stream(g->stream, call, &l->failure) != MPISIFT_OK;
   if (g->broken.status != MPISIFT_OK)
     msift_error_set(&l->failure, g->broken.status, "%s", g->broken.text);
+  g->device->check_past(call, &l->failure);
   g->calls++;
   msift_gpu_take_reports(l, false);
 }

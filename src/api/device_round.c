@@ -250,7 +250,10 @@ static mpisift_status clear_words(mpisift_loader *l, struct msift_error *error)
 
 static mpisift_status decide(mpisift_loader *l, struct msift_error *error)
 {
-  MSIFT_TRY(l->gpu->device->event_reach(l->gpu->decided, error)); /* what was made for the round before has gone up */
+  const struct msift_device *d = l->gpu->device;
+
+  MSIFT_TRY(d->check_past("what reads and scores candidates", error));
+  MSIFT_TRY(d->event_reach(l->gpu->decided, error)); /* what was made for the round before has gone up */
   MSIFT_TRY(clear_words(l, error));
   if (l->stage.scored) {
     MSIFT_TRY(prepare_bins(l, error));

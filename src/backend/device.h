@@ -168,6 +168,10 @@ struct msift_device {
   mpisift_status (*check_stream)(void *stream, const char *call, struct msift_error *error);
   mpisift_status (*check_pointer)(const void *pointer, const char *what, struct msift_error *error);
 
+  /* Whether something of the caller's has failed that nobody has asked for, which our next check of a launch would take
+   * for its own. It is asked for now: told once. */
+  mpisift_status (*check_past)(const char *call, struct msift_error *error);
+
   /* Kernels. */
   mpisift_status (*losses)(const struct msift_losses *job, const mpisift_scores *scores, void *stream,
                            struct msift_error *error);

@@ -1,8 +1,13 @@
 /* Memory, copies, events and the checks of arguments, with a device or a stand-in for the CUDA runtime. Without either
  * only the error is tested, and the rest is skipped. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* RTLD_NEXT */
+#endif
 #include "device.h"
 
 #ifdef HAVE_NVCC
+#include <dlfcn.h>
+
 enum { N = 1000 };
 
 /* In place of the runtime's: a test says what it answers. */
@@ -13,6 +18,29 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t of, enum cudaStreamCaptureStatus 
 {
   *status = of == queue ? capture_status : cudaStreamCaptureStatusNone;
   return capture_code;
+}
+
+static cudaError_t left; /* what others have left to be asked for */
+
+cudaError_t cudaGetLastError(void)
+{
+  cudaError_t (*real)(void) = (cudaError_t(*)(void))dlsym(RTLD_NEXT, "cudaGetLastError");
+  cudaError_t code = left;
+
+  left = cudaSuccess;
+  return code != cudaSuccess ? code : real();
+}
+
+/* That something is not ready yet is no failure, and is forgotten; others are told once. */
+static void past(void)
+{
+  left = cudaErrorNotReady;
+  CU_ASSERT_EQUAL(dev->check_past("mpisift_loader_next", &error), MPISIFT_OK);
+  left = cudaErrorInvalidConfiguration;
+  CU_ASSERT_EQUAL(dev->check_past("mpisift_loader_next", &error), MPISIFT_ERR_DEVICE);
+  CU_ASSERT(told(MPISIFT_ERR_DEVICE, "mpisift_loader_next: CUDA failed before, and nobody asked"));
+  CU_ASSERT_EQUAL(left, cudaSuccess);
+  CU_ASSERT_EQUAL(dev->check_past("mpisift_loader_next", &error), MPISIFT_OK);
 }
 
 static void there_and_back(void)
@@ -145,5 +173,5 @@ static void devices(void)
 }
 
 DEVICE_MAIN("device", {"there and back", there_and_back}, {"events", events}, {"no memory", no_memory},
-            {"pointers", pointers}, {"streams", streams}, {"devices", devices})
+            {"pointers", pointers}, {"streams", streams}, {"devices", devices}, {"past", past})
 #endif

@@ -261,12 +261,54 @@ static void addresses_stay(void)
   replay(1);
 }
 
+static void expect_error(struct run *r, mpisift_status expected, const char *text)
+{
+  mpisift_batch batch;
+
+  CU_ASSERT_EQUAL(mpisift_loader_next(r->loader, &batch), expected);
+  if (strstr(mpisift_error(r->ctx), text) == NULL)
+    fprintf(stderr, "rank %d: '%s' without '%s'\n", test_rank, mpisift_error(r->ctx), text);
+  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(r->ctx), text));
+  CU_ASSERT(same_text(mpisift_error(r->ctx)));
+}
+
+/* Errors of a launch of the caller's are told where they are, on all ranks, once; then all goes on. */
+static void errors_left_by_others(void)
+{
+  struct oracle o;
+  struct run r;
+
+  for (int depth = 0; depth < 2; depth++) {
+    mpisift_batch batch, copy;
+
+    begin(&r, depth, MPISIFT_TRANSPORT_HOST);
+    o = oracle_run(&r.w, r.w.config.epochs);
+    r.failing_score = test_rank == test_size - 1 ? 0 : -1;
+    expect_error(&r, MPISIFT_ERR_DEVICE, "what reads and scores candidates: CUDA failed before");
+    for (int64_t k = 0; k < 4; k++) {
+      if (test_rank == 0 && k > 0)
+        leave_error();
+      if (k > 0)
+        expect_error(&r, MPISIFT_ERR_DEVICE, "mpisift_loader_next: CUDA failed before");
+      CU_ASSERT_EQUAL(mpisift_loader_next(r.loader, &batch), MPISIFT_OK);
+      copy = batch_copy(&batch, 1, stream);
+      CU_ASSERT_EQUAL(cudaStreamSynchronize(stream), cudaSuccess);
+      check_batch(&r.w, &o, k, &copy, test_rank);
+      batch_free(&copy);
+    }
+    oracle_free(&o);
+    end(&r);
+  }
+}
+
 static int setup(void)
 {
   return cudaStreamCreate(&stream) == cudaSuccess;
 }
 
-static const test_case cases[] = {{"waits and copies", waits_and_copies}, {"addresses stay", addresses_stay}};
+static const test_case cases[] = {{"waits and copies", waits_and_copies},
+                                  {"addresses stay", addresses_stay},
+                                  {"errors left by others", errors_left_by_others}};
 
 int main(int argc, char **argv)
 {

@@ -480,10 +480,32 @@ static void host_pointers(void)
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
 }
 
+/* A call that fails unasked is not taken for ours. */
+static void errors_left_by_others(void)
+{
+  static const float zeros[3];
+  mpisift_ctx *ctx = open_context();
+  float *on = to_device(zeros, sizeof zeros);
+  const mpisift_values x_on = {.data = on}, y_on = {.data = on + 1, .type = MPISIFT_U8};
+  const mpisift_scores scores = {.loss = on + 2};
+
+  for (int again = 0; again < 2; again++) {
+    cudaSetDevice(-1);
+    CU_ASSERT_EQUAL(mpisift_losses_cuda(ctx, NULL, 1, 1, x_on, y_on, &scores, stream), MPISIFT_ERR_DEVICE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(ctx), "mpisift_losses_cuda: CUDA failed before"));
+    CU_ASSERT_EQUAL(mpisift_losses_cuda(ctx, NULL, 1, 1, x_on, y_on, &scores, stream), MPISIFT_OK);
+  }
+  CU_ASSERT_EQUAL(cudaStreamSynchronize(stream), cudaSuccess);
+  cudaFree(on);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
 static const test_case on_device[] = {
-    {"labels", with_labels},      {"rows", with_rows},          {"bad rows", bad_rows},
-    {"alone", rows_alone},        {"sequences", sequences},     {"tokens", tokens},
-    {"token types", token_types}, {"label types", label_types}, {"host pointers", host_pointers}};
+    {"labels", with_labels},          {"rows", with_rows},
+    {"bad rows", bad_rows},           {"alone", rows_alone},
+    {"sequences", sequences},         {"tokens", tokens},
+    {"token types", token_types},     {"label types", label_types},
+    {"host pointers", host_pointers}, {"errors left by others", errors_left_by_others}};
 
 static int test_device(int argc, char **argv)
 {

@@ -181,6 +181,17 @@ static mpisift_status check_pointer(const void *pointer, const char *what, struc
   return MPISIFT_OK;
 }
 
+/* CUDA keeps the answer "not ready yet" like an error. */
+static mpisift_status check_past(const char *call, struct msift_error *error)
+{
+  cudaError_t code = cudaGetLastError();
+
+  if (code == cudaSuccess || code == cudaErrorNotReady)
+    return MPISIFT_OK;
+  return msift_error_set(error, MPISIFT_ERR_DEVICE, "%s: CUDA failed before, and nobody asked whether it did: %s", call,
+                         cudaGetErrorString(code));
+}
+
 const struct msift_device msift_device_cuda = {
     .allocate = allocate,
     .release = release,
@@ -198,6 +209,7 @@ const struct msift_device msift_device_cuda = {
     .set = set,
     .check_stream = check_stream,
     .check_pointer = check_pointer,
+    .check_past = check_past,
     .losses = msift_cuda_losses,
     .tokens = msift_cuda_tokens,
     .count = msift_cuda_count,

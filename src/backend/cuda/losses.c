@@ -75,6 +75,7 @@ struct array {
 /* Those that are given are memory of the device. */
 static mpisift_status check_arrays(const struct array *arrays, size_t n, const char *call, struct msift_error *error)
 {
+  MSIFT_TRY(msift_device_cuda.check_past(call, error));
   for (size_t i = 0; i < n; i++)
     if (arrays[i].data != NULL &&
         msift_device_cuda.check_pointer(arrays[i].data, arrays[i].name, error) != MPISIFT_OK) {
