@@ -241,7 +241,10 @@ mpisift_status msift_gpu_allocate(mpisift_loader *l, struct msift_error *error)
   MSIFT_TRY(allocate_piece(l, &l->gpu->pieces[1], error));
   MSIFT_TRY(allocate_round(l, error));
   MSIFT_TRY(allocate_reports(l, error));
-  return allocate_batch(l, error);
+  MSIFT_TRY(allocate_batch(l, error));
+  if (l->gpu->device->event_record(l->gpu->decided, l->gpu->stream, error) != MPISIFT_OK)
+    msift_error_prefix(error, "device.stream, which has to be one of the current device: ");
+  return error->status;
 }
 
 static void release(mpisift_loader *l, void *array)

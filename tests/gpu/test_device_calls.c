@@ -301,6 +301,40 @@ static void errors_left_by_others(void)
   }
 }
 
+static void refused(mpisift_status expected, const char *text)
+{
+  struct run r = {0};
+
+  CU_ASSERT_EQUAL(create(&r, 0, MPISIFT_TRANSPORT_HOST), expected);
+  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(r.ctx), text));
+  CU_ASSERT(same_text(mpisift_error(r.ctx)));
+  CU_ASSERT_PTR_NULL(r.loader);
+  CU_ASSERT_EQUAL(r.ctx->memory.blocks, 1);
+  CU_ASSERT_EQUAL(mpisift_close(&r.ctx), MPISIFT_OK);
+}
+
+/* On one rank: a stream that is none, one that is captured, one of another device. */
+static void wrong_streams(void)
+{
+  bool mine = test_rank == test_size - 1;
+  struct run r;
+
+  stream_code = mine ? cudaErrorInvalidResourceHandle : cudaSuccess;
+  refused(MPISIFT_ERR_ARG, "device.stream: the stream is none that CUDA knows");
+  stream_code = cudaSuccess;
+  capturing = mine;
+  refused(MPISIFT_ERR_STATE, "device.stream: a stream is being captured");
+  capturing = false;
+  record_code = mine ? cudaErrorInvalidResourceHandle : cudaSuccess;
+  refused(MPISIFT_ERR_DEVICE, "device.stream, which has to be one of the current device: recording an event failed");
+  record_code = cudaSuccess;
+  begin(&r, 0, MPISIFT_TRANSPORT_HOST);
+  stream_code = mine ? cudaErrorInvalidResourceHandle : cudaSuccess; /* destroyed too early */
+  expect_error(&r, MPISIFT_ERR_ARG, "mpisift_loader_next: the stream is none that CUDA knows");
+  stream_code = cudaSuccess;
+  end(&r);
+}
+
 static int setup(void)
 {
   return cudaStreamCreate(&stream) == cudaSuccess;
@@ -308,7 +342,8 @@ static int setup(void)
 
 static const test_case cases[] = {{"waits and copies", waits_and_copies},
                                   {"addresses stay", addresses_stay},
-                                  {"errors left by others", errors_left_by_others}};
+                                  {"errors left by others", errors_left_by_others},
+                                  {"wrong streams", wrong_streams}};
 
 int main(int argc, char **argv)
 {
