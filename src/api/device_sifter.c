@@ -52,10 +52,12 @@ static mpisift_status give(mpisift_loader *l, void *to, const void *from, size_t
 
 void msift_gpu_give_decisions(mpisift_loader *l, int64_t n, const mpisift_decisions *d)
 {
-  struct msift_error *error = &l->ctx->error;
+  struct msift_error error = {0};
   struct msift_gpu *g = l->gpu;
 
-  give(l, d->accepted, g->accepted, (size_t)n * sizeof *d->accepted, error);
-  give(l, d->probabilities, g->probabilities, (size_t)n * sizeof *d->probabilities, error);
-  give(l, d->weights, g->weights, (size_t)n * sizeof *d->weights, error);
+  give(l, d->accepted, g->accepted, (size_t)n * sizeof *d->accepted, &error);
+  give(l, d->probabilities, g->probabilities, (size_t)n * sizeof *d->probabilities, &error);
+  give(l, d->weights, g->weights, (size_t)n * sizeof *d->weights, &error);
+  if (error.status != MPISIFT_OK)
+    msift_gpu_break(l, &error);
 }

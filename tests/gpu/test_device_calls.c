@@ -335,6 +335,60 @@ static void wrong_streams(void)
   end(&r);
 }
 
+static bool *accepted; /* memory of the device that one rank does not copy to */
+
+static mpisift_status copy_not(void *to, const void *from, size_t bytes, void *on, struct msift_error *error)
+{
+  if (to == accepted)
+    return msift_error_set(error, MPISIFT_ERR_DEVICE, "copying is refused");
+  return msift_device_cuda.copy(to, from, bytes, on, error);
+}
+
+/* A sifter that decides only: a push while the stream is captured is refused on all ranks and may be repeated;
+ * decisions that one rank cannot be given are an error there, and the end of the sifter on all ranks. */
+static void pushes(void)
+{
+  enum { N = 4 };
+  static const float losses[N] = {1, 2, 3, 4};
+  mpisift_pushes kind = {.max_candidates = N};
+  mpisift_candidates candidates = {.n = N, .loss_type = MPISIFT_F32};
+  bool mine = test_rank == test_size - 1;
+  mpisift_sifter *sifter = NULL;
+  mpisift_ctx *ctx = open_world();
+  mpisift_config config;
+  mpisift_device device;
+  float *on = NULL;
+
+  mpisift_config_init(&config, sizeof config);
+  config.global_batch_size = 4 * (int64_t)test_size;
+  config.loss_history_length = 8;
+  mpisift_device_init(&device, sizeof device);
+  device.stream = stream;
+  CU_ASSERT_EQUAL_FATAL(mpisift_sifter_create_cuda(ctx, &config, &kind, &device, &sifter), MPISIFT_OK);
+  CU_ASSERT_EQUAL_FATAL(cudaMalloc((void **)&on, sizeof losses), cudaSuccess);
+  CU_ASSERT_EQUAL_FATAL(cudaMalloc((void **)&accepted, N * sizeof *accepted), cudaSuccess);
+  CU_ASSERT_EQUAL(cudaMemcpy(on, losses, sizeof losses, cudaMemcpyHostToDevice), cudaSuccess);
+  candidates.losses = on;
+  capturing = mine;
+  CU_ASSERT_EQUAL(mpisift_sifter_push(sifter, &candidates, NULL), MPISIFT_ERR_STATE);
+  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(ctx), "mpisift_sifter_push: a stream is being captured"));
+  CU_ASSERT(same_text(mpisift_error(ctx)));
+  capturing = false;
+  CU_ASSERT_EQUAL(mpisift_sifter_push(sifter, &candidates, &(mpisift_decisions){.accepted = accepted}), MPISIFT_OK);
+  table = msift_device_cuda;
+  table.copy = mine ? copy_not : table.copy;
+  msift_sifter_loader(sifter)->gpu->device = &table;
+  CU_ASSERT_EQUAL(mpisift_sifter_push(sifter, &candidates, &(mpisift_decisions){.accepted = accepted}),
+                  mine ? MPISIFT_ERR_DEVICE : MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_sifter_push(sifter, &candidates, NULL), MPISIFT_ERR_DEVICE);
+  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(ctx), "copying is refused"));
+  CU_ASSERT_EQUAL(mpisift_sifter_destroy(&sifter), MPISIFT_OK);
+  CU_ASSERT_EQUAL(ctx->memory.blocks, 1);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+  cudaFree(on);
+  cudaFree(accepted);
+}
+
 static int setup(void)
 {
   return cudaStreamCreate(&stream) == cudaSuccess;
@@ -343,7 +397,8 @@ static int setup(void)
 static const test_case cases[] = {{"waits and copies", waits_and_copies},
                                   {"addresses stay", addresses_stay},
                                   {"errors left by others", errors_left_by_others},
-                                  {"wrong streams", wrong_streams}};
+                                  {"wrong streams", wrong_streams},
+                                  {"pushes", pushes}};
 
 int main(int argc, char **argv)
 {
