@@ -317,6 +317,17 @@ static void release_batch(mpisift_loader *l)
   release(l, &l->columns.ids);
   release(l, &l->pool.records.items);
   msift_ring_destroy(&g->pooled, &l->ctx->memory);
+  release(l, &g->seats.sources);
+  release_pinned(l, &g->chosen.sources);
+  release(l, &g->id_hash);
+  release_pinned(l, &g->id_hash_told);
+  g->device->event_destroy(g->delivered);
+}
+
+static void release_messages(mpisift_loader *l)
+{
+  struct msift_gpu *g = l->gpu;
+
   if (msift_gpu_staged(g)) {
     release_pinned(l, &l->send);
     release_pinned(l, &l->receive);
@@ -324,11 +335,6 @@ static void release_batch(mpisift_loader *l)
   release(l, &g->received);
   release(l, &l->send);
   l->receive = NULL;
-  release(l, &g->seats.sources);
-  release_pinned(l, &g->chosen.sources);
-  release(l, &g->id_hash);
-  release_pinned(l, &g->id_hash_told);
-  g->device->event_destroy(g->delivered);
 }
 
 static void release_reports(mpisift_loader *l)
@@ -349,6 +355,7 @@ void msift_gpu_close(mpisift_loader *l)
 {
   struct msift_error ignored = {0};
   struct msift_gpu *g = l->gpu;
+  bool by_mpi = !msift_gpu_by_nccl(g);
 
   if (g->pinned != NULL) {
     msift_gpu_switch(l, &ignored);
@@ -357,6 +364,8 @@ void msift_gpu_close(mpisift_loader *l)
     release_stage(l);
     release_round(l);
     release_batch(l);
+    if (!by_mpi || !l->ctx->poisoned || !l->exchange_pending) /* MPI may still write there */
+      release_messages(l);
     release_reports(l);
     msift_error_clear(&ignored);
     msift_gpu_switch_back(l, &ignored);

@@ -389,6 +389,27 @@ static void pushes(void)
   cudaFree(accepted);
 }
 
+/* Where MPI has failed in an exchange it may still write to our memory, which then stays. */
+static void mpi_fails_under_way(void)
+{
+  mpisift_status status = MPISIFT_OK;
+  mpisift_batch batch;
+  struct run r;
+
+  begin(&r, 0, MPISIFT_TRANSPORT_HOST);
+  CU_ASSERT_EQUAL(mpisift_loader_next(r.loader, &batch), MPISIFT_OK);
+  kept_block = r.loader->receive;
+  mpi_fails = true;
+  status = mpisift_loader_next(r.loader, &batch);
+  CU_ASSERT_EQUAL(status, MPISIFT_ERR_MPI);
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&r.loader), MPISIFT_OK);
+  mpi_fails = false;
+  CU_ASSERT_EQUAL(freed, 0);
+  kept_block = NULL;
+  mpisift_close(&r.ctx);
+  scorer_free(&r.scorer);
+}
+
 static int setup(void)
 {
   return cudaStreamCreate(&stream) == cudaSuccess;
@@ -398,7 +419,8 @@ static const test_case cases[] = {{"waits and copies", waits_and_copies},
                                   {"addresses stay", addresses_stay},
                                   {"errors left by others", errors_left_by_others},
                                   {"wrong streams", wrong_streams},
-                                  {"pushes", pushes}};
+                                  {"pushes", pushes},
+                                  {"MPI fails under way", mpi_fails_under_way}};
 
 int main(int argc, char **argv)
 {
