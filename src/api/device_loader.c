@@ -350,7 +350,17 @@ static void release_reports(mpisift_loader *l)
   }
 }
 
-/* Whatever failed, what is enqueued is waited for: it uses the memory. */
+/* Whatever failed, what is enqueued is waited for: it uses the memory. What NCCL has there ends for a leader that is
+ * told of another's failure only now. */
+static void wait_for_all(mpisift_loader *l, struct msift_error *error)
+{
+  struct msift_gpu *g = l->gpu;
+
+  if (g->nccl.comm != NULL && g->device->event_record(g->decided, g->stream, error) == MPISIFT_OK)
+    msift_nccl_wait(&g->nccl, g->decided, g->stream, error);
+  g->device->synchronize(g->stream, error);
+}
+
 void msift_gpu_close(mpisift_loader *l)
 {
   struct msift_error ignored = {0};
@@ -359,7 +369,7 @@ void msift_gpu_close(mpisift_loader *l)
 
   if (g->pinned != NULL) {
     msift_gpu_switch(l, &ignored);
-    g->device->synchronize(g->stream, &ignored);
+    wait_for_all(l, &ignored);
     msift_nccl_close(&g->nccl, &l->ctx->memory);
     release_stage(l);
     release_round(l);

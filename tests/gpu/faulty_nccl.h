@@ -14,6 +14,7 @@ enum fault { NO_FAULT, GO_ON, FAIL_ID, FAIL_INIT, FAIL_SUM, FAIL_SEND, FAIL_END,
 static enum fault fault;
 static int going_on;   /* for so many questions */
 static bool swallowed; /* something was not enqueued: the device waits for it */
+static bool hung;      /* and so did the host */
 
 #define REAL(name) ((__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name))
 
@@ -94,6 +95,19 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *code)
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
   return swallowed ? cudaErrorNotReady : REAL(cudaEventQuery)(event);
+}
+
+/* What is enqueued on a communicator that is aborted ends. */
+ncclResult_t ncclCommAbort(ncclComm_t comm)
+{
+  swallowed = false;
+  return REAL(ncclCommAbort)(comm);
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t on)
+{
+  hung |= swallowed;
+  return REAL(cudaStreamSynchronize)(on);
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t on)

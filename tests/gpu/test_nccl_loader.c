@@ -140,6 +140,27 @@ static void fail_in(enum fault which, int failing, ncclComm_t given)
   end(&r);
 }
 
+/* At depth 1 one rank learns of its failure in a call that goes well on the others, who then end: the sum that they
+ * have under way ends too. */
+static void destroyed_before_told(int failing)
+{
+  mpisift_status status;
+  mpisift_batch batch;
+  struct run r;
+
+  begin(&r, 1, NULL);
+  CU_ASSERT_EQUAL(mpisift_loader_next(r.loader, &batch), MPISIFT_OK);
+  choose_fault(test_rank == failing ? FAIL_SUM : WAIT);
+  status = mpisift_loader_next(r.loader, &batch);
+  CU_ASSERT_EQUAL(status, test_rank == failing ? MPISIFT_ERR_MPI : MPISIFT_OK);
+  CU_ASSERT(test_rank == failing || swallowed);
+  mpisift_loader_destroy(&r.loader);
+  CU_ASSERT(!hung && !swallowed);
+  choose_fault(NO_FAULT);
+  hung = false;
+  end(&r);
+}
+
 static void beside_training(void)
 {
   CU_PASS("or NCCL takes no two ranks on a device");
@@ -160,6 +181,7 @@ static void failures(void)
   for (int failing = 0; failing<test_size; failing += test_size> 2 ? test_size - 1 : 1) {
     fail_in(FAIL_SUM, failing, NULL);
     fail_in(FAIL_ASYNC, failing, trainings);
+    destroyed_before_told(failing);
   }
   close_nccl();
 }
