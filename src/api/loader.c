@@ -130,7 +130,14 @@ static mpisift_status copy_fields(mpisift_loader *l, struct msift_error *error)
 /* Memory for batches. */
 static void *batch_memory(mpisift_loader *l, struct msift_error *error, int64_t n, size_t size)
 {
-  return l->gpu != NULL ? msift_gpu_new(l, error, n, size) : l->backend->allocate(&l->ctx->memory, error, n, size);
+  void *block;
+
+  if (l->gpu != NULL)
+    return msift_gpu_new(l, error, n, size);
+  block = l->backend->allocate(&l->ctx->memory, error, n, size);
+  if (block == NULL && l->config.pin_memory)
+    msift_error_prefix(error, "config.pin_memory: ");
+  return block;
 }
 
 static mpisift_status allocate_columns(mpisift_loader *l, struct msift_error *error)

@@ -5,13 +5,16 @@
 
 static void *allocate(struct msift_memory *memory, struct msift_error *error, int64_t n, size_t size)
 {
-  size_t bytes = (size_t)n * size;
+  size_t bytes = 0;
   void *block = NULL;
-  cudaError_t code = cudaHostAlloc(&block, bytes > 0 ? bytes : 1, cudaHostAllocPortable);
+  cudaError_t code = cudaErrorMemoryAllocation;
 
+  if (msift_memory_takes(memory, n, size, &bytes))
+    code = cudaHostAlloc(&block, bytes > 0 ? bytes : 1, cudaHostAllocPortable);
   if (code != cudaSuccess) {
     cudaGetLastError(); /* the caller's next check is not to find ours */
-    msift_error_set(error, MPISIFT_ERR_DEVICE, "config.pin_memory: cudaHostAlloc of %zu bytes failed: %s", bytes,
+    msift_error_set(error, code == cudaErrorMemoryAllocation ? MPISIFT_ERR_MEMORY : MPISIFT_ERR_DEVICE,
+                    "cannot allocate %lld × %zu bytes of page-locked memory: %s", (long long)n, size,
                     cudaGetErrorString(code));
     return NULL;
   }
@@ -23,8 +26,8 @@ static void *allocate(struct msift_memory *memory, struct msift_error *error, in
 static void release(struct msift_memory *memory, void *block)
 {
   memory->blocks -= block != NULL;
-  if (block != NULL)
-    cudaFreeHost(block);
+  if (block != NULL && cudaFreeHost(block) != cudaSuccess)
+    cudaGetLastError(); /* as above; what failed before is told where it did */
 }
 
 const struct msift_backend msift_backend_pinned = {
