@@ -468,12 +468,12 @@ static const char *const policies[] = {"relative",  "top",         "absolute", "
 
 enum { POLICIES = sizeof policies / sizeof *policies };
 
-/* Sizes of all kinds, and losses of all kinds. */
+/* Sizes of all kinds, and losses of all kinds. Ranks share the policies, and what is below. */
 static void all_policies(void)
 {
   static const int64_t sizes[] = {257, 0, 33, 1, 257, 31, 32, 100};
 
-  for (int p = 0; p < POLICIES; p++)
+  for (int p = test_rank; p < POLICIES; p += test_size)
     for (int shape = p % 2; shape < SHAPES; shape += 2) {
       struct run *r = begin_run(policies[p], 0, shape);
 
@@ -487,13 +487,16 @@ static void modifiers(void)
 {
   for (int a = 0, k = 0; a < MODIFIERS; a++)
     for (int b = a; b < MODIFIERS; b++, k++) {
-      struct run *r = begin_run(policies[k % POLICIES], 1 << a | 1 << b, k % 5);
+      struct run *r;
 
+      if (k % test_size != test_rank)
+        continue;
+      r = begin_run(policies[k % POLICIES], 1 << a | 1 << b, k % 5);
       for (int round = 0; round < 3; round++)
         go_on(r, round == 0 ? 170 : 40, 0.4);
       end_run(r);
     }
-  for (int p = 0; p < POLICIES; p++) {
+  for (int p = test_rank; p < POLICIES; p += test_size) {
     struct run *r = begin_run(policies[p], ALL_MODIFIERS, 1);
 
     for (int round = 0; round < 3; round++)

@@ -137,7 +137,7 @@ static void run(struct world w, int depth, int streams)
   if (status != MPISIFT_OK)
     printf("%s\n", mpisift_error(ctx));
   CU_ASSERT_EQUAL_FATAL(status, MPISIFT_OK);
-  run_pair(&w, a, b, w.config.epochs > 0 ? INT64_MAX : 40);
+  run_pair(&w, a, b, w.config.epochs > 0 ? INT64_MAX : 24);
   CU_ASSERT_EQUAL(mpisift_loader_destroy(&a), MPISIFT_OK);
   CU_ASSERT_EQUAL(mpisift_loader_destroy(&b), MPISIFT_OK);
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
@@ -148,6 +148,20 @@ static void run_both(struct world w)
 {
   run(w, 0, 0);
   run(w, 1, 0);
+}
+
+/* What does not hang on the number of ranks is tested in part where there are several: not the same with 2 and with 4.
+ */
+static bool has_turn(size_t k)
+{
+  return test_size == 1 || (k + (size_t)test_size / 2) % 2 == 0;
+}
+
+static void run_by_turn(struct world w)
+{
+  for (int depth = 0; depth < 2; depth++)
+    if (has_turn((size_t)depth))
+      run(w, depth, 0);
 }
 
 static struct world small(const char *name)
@@ -165,6 +179,8 @@ static void some_worlds(void)
   struct world w = small("carry");
 
   run_both(w);
+  if (transport != MPISIFT_TRANSPORT_HOST && test_size == 1)
+    return; /* there are no messages */
   w.config.end_of_epoch = MPISIFT_FLUSH;
   w.config.global_batch_size = 29;
   w.config.groups = WORLD_GROUPS;
@@ -173,7 +189,7 @@ static void some_worlds(void)
   run(w, 0, 1);
   w.name = "several batches of a round"; /* with nothing to wait for between them */
   w.config.floor = 1;
-  run_both(w);
+  run_by_turn(w);
 }
 
 static void other_ends(void)
@@ -189,7 +205,7 @@ static void other_ends(void)
   w.name = "drop";
   w.config.pad_last_batch = false;
   w.config.end_of_epoch = MPISIFT_DROP;
-  run_both(w);
+  run_by_turn(w);
 }
 
 static void policies(void)
@@ -206,14 +222,17 @@ static void policies(void)
   for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
     w.name = w.config.policy = names[k];
     w.narrow = k % 2;
-    run(w, (int)k % 2, 0);
+    if (has_turn(k / 2))
+      run(w, (int)k % 2, 0);
   }
   w.name = w.config.policy = "reducible_top";
   w.narrow = 1;
-  run(w, 0, 0);
+  if (has_turn(0))
+    run(w, 0, 0);
   w.name = w.config.policy = "absolute";
   w.config.threshold = 1.5;
-  run(w, 1, 0);
+  if (has_turn(1))
+    run(w, 1, 0);
 }
 
 static void modifiers(void)
@@ -226,18 +245,20 @@ static void modifiers(void)
   w.config.weights = MPISIFT_WEIGHTS_UNBIASED;
   w.config.weights_applied = true;
   w.config.weight_clip = 5;
-  run(w, 0, 0);
+  if (has_turn(0))
+    run(w, 0, 0);
   w.config.weights = MPISIFT_WEIGHTS_NORMALIZED;
   w.config.weight_clip = 0;
   w.config.sift_every = 2;
   w.config.full_data_tail = 0.3;
-  run(w, 1, 0);
+  if (has_turn(1))
+    run(w, 1, 0);
   w.name = "classes";
   w.config.sift_every = 1;
   w.config.groups = WORLD_GROUPS;
   w.config.class_floor = 0.15;
   w.config.schedule = (mpisift_schedule){MPISIFT_LINEAR, 2, {0.3, 0.9}, {2, 5}};
-  run_both(w);
+  run_by_turn(w);
 }
 
 /* What is counted of the history: delays, bad losses, fits of bins, and rounds longer than the window. */
@@ -253,7 +274,7 @@ static void histories(void)
   w.config.bad_loss_share = 0.3;
   w.config.groups = WORLD_GROUPS;
   w.config.class_floor = 0.15;
-  run_both(w);
+  run_by_turn(w);
   w.name = "flat";
   w.flat = 1;
   run(w, 0, 0);
@@ -261,7 +282,7 @@ static void histories(void)
   w.config.loss_history_length = 20;
   w.config.groups = WORLD_GROUPS;
   w.config.class_floor = 0.1;
-  run_both(w);
+  run_by_turn(w);
 }
 
 static void pieces_and_lanes(void)

@@ -178,6 +178,12 @@ static void check_call(mpisift_ctx *ctx, struct draw *d, mpisift_loss loss, bool
 
 static const int64_t shapes[] = {1, 3, 10, 17, 33, 70, 300, 2200};
 
+/* Ranks share what there is to check. */
+static bool has_turn(int k)
+{
+  return k % test_size == test_rank;
+}
+
 static void check_kind(mpisift_loss loss, bool with_labels)
 {
   mpisift_ctx *ctx = open_context();
@@ -185,7 +191,8 @@ static void check_kind(mpisift_loss loss, bool with_labels)
 
   for (int k = 0; k < 8; k++)
     for (int t = k % 2; t<(shapes[k] > 100 ? 2 : 4); t += shapes[k]> 100 ? 1 : 2)
-      check_call(ctx, &d, loss, with_labels, shapes[k], t + k);
+      if (has_turn(k + t))
+        check_call(ctx, &d, loss, with_labels, shapes[k], t + k);
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
 }
 
@@ -390,7 +397,8 @@ static void label_types(void)
     weights[c] = (float)(c + 1) / 4;
   for (int a = 0; a < 4; a++)
     for (int b = 0; b < 4; b++)
-      check_labels(ctx, types[a], label_types[b], (a + b) % 2 == 0 ? 1 : 2);
+      if (has_turn(a + b))
+        check_labels(ctx, types[a], label_types[b], (a + b) % 2 == 0 ? 1 : 2);
   for (int b = 0; b < 4; b++)
     check_labels(ctx, MPISIFT_F32, label_types[b], b % 2 == 0 ? 2 : 1);
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
@@ -438,7 +446,8 @@ static void token_types(void)
   for (int a = 0; a < 4; a++)
     for (int b = 0; b < 4; b++)
       for (int k = 0; k < 7; k++)
-        check_tokens(ctx, types[a], label_types[b], lengths[k], (a + b + k) % 3);
+        if (has_turn(a + b + k))
+          check_tokens(ctx, types[a], label_types[b], lengths[k], (a + b + k) % 3);
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
 }
 
