@@ -509,12 +509,33 @@ static void errors_left_by_others(void)
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
 }
 
+/* More rows than a launch has blocks for: an error that is told, and leaves nothing to be asked for. */
+static void too_many_rows(void)
+{
+  static const float zeros[3];
+  const int64_t many = INT64_C(1) << 40;
+  mpisift_ctx *ctx = open_context();
+  float *on = to_device(zeros, sizeof zeros);
+  const mpisift_values x_on = {.data = on}, y_on = {.data = on + 1, .type = MPISIFT_U8};
+  const mpisift_scores scores = {.loss = on + 2};
+
+  CU_ASSERT_EQUAL(mpisift_losses_cuda(ctx, NULL, many, 1, x_on, y_on, &scores, stream), MPISIFT_ERR_DEVICE);
+  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(ctx), "mpisift_losses_cuda: launching a kernel failed"));
+  CU_ASSERT_EQUAL(mpisift_token_losses_cuda(ctx, NULL, many, x_on, y_on, NULL, on + 2, stream), MPISIFT_ERR_DEVICE);
+  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(ctx), "mpisift_token_losses_cuda: launching a kernel failed"));
+  CU_ASSERT_EQUAL(cudaGetLastError(), cudaSuccess);
+  CU_ASSERT_EQUAL(cudaStreamSynchronize(stream), cudaSuccess);
+  cudaFree(on);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
 static const test_case on_device[] = {
     {"labels", with_labels},          {"rows", with_rows},
     {"bad rows", bad_rows},           {"alone", rows_alone},
     {"sequences", sequences},         {"tokens", tokens},
     {"token types", token_types},     {"label types", label_types},
-    {"host pointers", host_pointers}, {"errors left by others", errors_left_by_others}};
+    {"host pointers", host_pointers}, {"errors left by others", errors_left_by_others},
+    {"too many rows", too_many_rows}};
 
 static int test_device(int argc, char **argv)
 {
