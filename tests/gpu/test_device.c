@@ -146,6 +146,9 @@ static void streams(void)
   capture_code = cudaErrorInvalidResourceHandle;
   CU_ASSERT_EQUAL(dev->check_stream(queue, "mpisift_loader_next", &error), MPISIFT_ERR_ARG);
   CU_ASSERT(told(MPISIFT_ERR_ARG, "mpisift_loader_next: the stream is none that CUDA knows"));
+  capture_code = cudaErrorIllegalAddress; /* of work before */
+  CU_ASSERT_EQUAL(dev->check_stream(queue, "mpisift_loader_next", &error), MPISIFT_ERR_DEVICE);
+  CU_ASSERT(told(MPISIFT_ERR_DEVICE, "asking for the state of the stream failed"));
   capture_code = cudaSuccess;
 }
 

@@ -144,12 +144,12 @@ static mpisift_status check_stream(void *stream, const char *call, struct msift_
                            "%s: a stream is being captured into a graph; call it before the capture or behind it",
                            call);
   }
-  if (code != cudaSuccess) {
+  if (code == cudaErrorInvalidResourceHandle || code == cudaErrorInvalidValue || code == cudaErrorContextIsDestroyed) {
     cudaGetLastError();
     return msift_error_set(error, MPISIFT_ERR_ARG, "%s: the stream is none that CUDA knows: %s", call,
                            cudaGetErrorString(code));
   }
-  return MPISIFT_OK;
+  return msift_cuda_check((int)code, "asking for the state of the stream", error); /* maybe of earlier work */
 }
 
 static const char *kind_of(enum cudaMemoryType type)
