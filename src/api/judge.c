@@ -2,6 +2,7 @@
  * accepted positions. */
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #include "api/device.h"
 
@@ -261,6 +262,7 @@ void msift_stage_decide(mpisift_loader *l)
   uint32_t *map = changes + (s->scored ? msift_history_words(&l->history, places) : 0);
   double begin = msift_range_begin(l->ctx, "mpisift decide");
 
+  memset(l->reduction.words, 0, (size_t)l->reduction.n * sizeof *l->reduction.words); /* now: they stay in the cache */
   s->n_accepted = s->n_bad = s->n_outliers = 0;
   msift_error_clear(&s->bad);
   if (s->sifting)

@@ -85,7 +85,6 @@ void msift_round_read(mpisift_loader *l)
 
   choose_extent(l);
   l->reduction.n = (int)(MSIFT_HEADER_WORDS + history_words(l) + msift_map_words(l, s->end - s->begin));
-  memset(l->reduction.words, 0, (size_t)l->reduction.n * sizeof *l->reduction.words);
   msift_pool_settle(l);
   msift_stage_reserve(l, &l->failure);
   if (l->pushed)

@@ -106,11 +106,15 @@ static const struct msift_seen *seen_at(const struct msift_ring *ring, int64_t i
   return msift_ring_at(ring, i);
 }
 
-/* Losses at the head of a ring that leave the window: orders ascend. */
+/* Losses at the head of a ring that leave the window: orders ascend. Looked for from the head on, since these are few
+ * and soon needed, and the others are not. */
 static int64_t expired(const struct msift_ring *ring, int64_t oldest)
 {
-  int64_t low = 0, high = ring->n;
+  int64_t low = 0, high = 0;
 
+  for (; high < ring->n && seen_at(ring, high)->order < oldest; high = 2 * high + 1)
+    low = high + 1;
+  high = high < ring->n ? high : ring->n;
   while (low < high) {
     int64_t middle = low + (high - low) / 2;
     if (seen_at(ring, middle)->order < oldest)
