@@ -149,9 +149,11 @@ static bool refreshed(const struct draft *d, int64_t id)
 static void choose(struct draft *d, int64_t *last_block)
 {
   const mpisift_indices *x = d->x;
+  struct msift_finder finder;
 
+  msift_finder_make(&finder, &d->order);
   for (int64_t id = x->table.first; id < x->table.first + x->table.n; id++) {
-    struct msift_pick p = {.at = msift_order_position(&d->order, id), .id = id, .epoch = (int32_t)x->epoch};
+    struct msift_pick p = {.at = msift_finder_position(&finder, id), .id = id, .epoch = (int32_t)x->epoch};
     uint64_t threshold = judge(d, id, p.at, &p.weight);
 
     p.loss = msift_table_at(&x->table, id)->loss;

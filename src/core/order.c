@@ -47,15 +47,6 @@ static int64_t window_index(const struct msift_order *o, int64_t lane, int64_t l
   return begin + msift_permute(&p, index - begin);
 }
 
-/* And back. */
-static int64_t window_inverse(const struct msift_order *o, int64_t lane, int64_t length, int64_t index)
-{
-  int64_t w = index / o->window, begin = w * o->window;
-  struct msift_permutation p = window_of(o, lane, length, w);
-
-  return begin + msift_permute_inverse(&p, index - begin);
-}
-
 /* The id at a place in the concatenation of the permuted blocks. Returns how many places from there on have the ids
  * that follow. */
 static int64_t block_run(const struct msift_order *o, const struct msift_rounds *rounds, int64_t place, int64_t *id)
@@ -105,25 +96,57 @@ void msift_order_window(const struct msift_order *o, const struct msift_rounds *
   }
 }
 
-/* The place of an id in the concatenation of the permuted blocks. */
-static int64_t block_place(const struct msift_order *o, int64_t id)
+void msift_finder_make(struct msift_finder *f, const struct msift_order *o)
 {
-  int64_t missing = o->blocks.n * o->block - o->n, block = msift_permute_inverse(&o->blocks, id / o->block);
-
-  return block * o->block + id % o->block - (block > o->short_at ? missing : 0);
+  f->order = o;
+  f->block = f->lane = f->w = -1;
+  f->tabled = o->shuffle && msift_rounds_make(&f->of_blocks, &o->blocks);
 }
 
-int64_t msift_order_position(const struct msift_order *o, int64_t id)
+/* Where a block begins in the concatenation of the permuted blocks. */
+static int64_t block_begin(struct msift_finder *f, int64_t block)
 {
-  int64_t place, lane, begin, end;
+  const struct msift_order *o = f->order;
+  int64_t missing = o->blocks.n * o->block - o->n, at;
+
+  if (f->block != block) {
+    at = f->tabled ? msift_permute_inverse_tabled(&o->blocks, &f->of_blocks, block)
+                   : msift_permute_inverse(&o->blocks, block);
+    f->block = block;
+    f->begin = at * o->block - (at > o->short_at ? missing : 0);
+  }
+  return f->begin;
+}
+
+/* Undo the shuffle of a lane's index inside its window. */
+static int64_t window_inverse(struct msift_finder *f, int64_t lane, int64_t length, int64_t index)
+{
+  const struct msift_order *o = f->order;
+  int64_t w = index / o->window, begin = w * o->window;
+
+  if (f->lane != lane || f->w != w) {
+    f->lane = lane;
+    f->w = w;
+    f->window = window_of(o, lane, length, w);
+    f->window_tabled = msift_rounds_make(&f->of_window, &f->window);
+  }
+  return begin + (f->window_tabled ? msift_permute_inverse_tabled(&f->window, &f->of_window, index - begin)
+                                   : msift_permute_inverse(&f->window, index - begin));
+}
+
+int64_t msift_finder_position(struct msift_finder *f, int64_t id)
+{
+  const struct msift_order *o = f->order;
+  int64_t block, place, lane, begin, end;
 
   if (!o->shuffle)
     return id;
-  place = block_place(o, id);
+  block = id / o->block;
+  place = block_begin(f, block) + id - block * o->block;
   lane = msift_run_of(o->n, o->lanes, place);
   begin = msift_run_begin(o->n, o->lanes, lane);
   end = msift_run_begin(o->n, o->lanes, lane + 1);
-  return (o->window > 1 ? window_inverse(o, lane, end - begin, place - begin) : place - begin) * o->lanes + lane;
+  return (o->window > 1 ? window_inverse(f, lane, end - begin, place - begin) : place - begin) * o->lanes + lane;
 }
 
 int64_t msift_lane_count(int64_t lanes, int64_t ranks, int64_t rank, int64_t end)

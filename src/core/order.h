@@ -35,8 +35,18 @@ int64_t msift_order_id_tabled(const struct msift_order *order, const struct msif
 void msift_order_window(const struct msift_order *order, const struct msift_rounds *rounds, int64_t lane, int64_t w,
                         int64_t *ids);
 
-/* The position of an id, 0 <= id < n. */
-int64_t msift_order_position(const struct msift_order *order, int64_t id);
+/* Positions of ids: cheaply, where these come in turn, as those of a block and of a window share most of the work. */
+struct msift_finder {
+  const struct msift_order *order;
+  bool tabled, window_tabled;      /* whether there are rounds of the blocks, and of the window */
+  int64_t block, begin;            /* of the last id; and the place where it begins */
+  int64_t lane, w;                 /* of the last id: its window */
+  struct msift_permutation window; /* and the shuffle there */
+  struct msift_rounds of_blocks, of_window;
+};
+
+void msift_finder_make(struct msift_finder *finder, const struct msift_order *order);
+int64_t msift_finder_position(struct msift_finder *finder, int64_t id); /* 0 <= id < n */
 
 /* Which of the first `end` positions belong to a rank: their number. Positions [a, b) hold count(b) − count(a). */
 int64_t msift_lane_count(int64_t lanes, int64_t ranks, int64_t rank, int64_t end);

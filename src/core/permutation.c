@@ -89,7 +89,7 @@ int64_t msift_permute_tabled(const struct msift_permutation *p, const struct msi
   return x;
 }
 
-static uint16_t decipher_tabled(const struct msift_rounds *rounds, uint32_t bits, uint32_t x)
+static uint32_t decipher_tabled(const struct msift_rounds *rounds, uint32_t bits, uint32_t x)
 {
   uint32_t left = x >> bits, right = x & ((1U << bits) - 1);
 
@@ -97,7 +97,17 @@ static uint16_t decipher_tabled(const struct msift_rounds *rounds, uint32_t bits
     right ^= rounds->values[r][left];
     left ^= rounds->values[r - 1][right];
   }
-  return (uint16_t)(left << bits | right);
+  return left << bits | right;
+}
+
+int64_t msift_permute_inverse_tabled(const struct msift_permutation *p, const struct msift_rounds *rounds, int64_t i)
+{
+  uint32_t x = (uint32_t)i;
+
+  do
+    x = decipher_tabled(rounds, (uint32_t)p->half_bits, x);
+  while (x >= p->n);
+  return x;
 }
 
 /* One after the other without a branch, so that the processor works on several. */
@@ -110,6 +120,6 @@ bool msift_image_make(struct msift_image *image, const struct msift_permutation 
     return false;
   msift_rounds_make(&rounds, p);
   for (uint32_t x = 0; x < 1U << 2 * bits; x++)
-    image->of[x] = decipher_tabled(&rounds, bits, x);
+    image->of[x] = (uint16_t)decipher_tabled(&rounds, bits, x);
   return true;
 }

@@ -26,6 +26,7 @@ struct msift_rounds {
 /* False where the permutation is too large for tables. */
 bool msift_rounds_make(struct msift_rounds *rounds, const struct msift_permutation *p);
 int64_t msift_permute_tabled(const struct msift_permutation *p, const struct msift_rounds *rounds, int64_t i);
+int64_t msift_permute_inverse_tabled(const struct msift_permutation *p, const struct msift_rounds *rounds, int64_t i);
 
 /* All of a smaller permutation's domain after one deciphering, from which the inverse is a step or a few. */
 enum { MSIFT_IMAGE_BITS = 7 };

@@ -7,30 +7,33 @@
 #include "core/walk.h"
 #include "testing.h"
 
-/* Ids out of range, met twice, or that do not lead back to their position. */
-static int64_t count_wrong(const struct msift_order *o, unsigned char *seen)
+/* Ids out of range, met twice, or that do not lead back to their position; `at` is [n]. */
+static int64_t count_wrong(const struct msift_order *o, int64_t *at)
 {
+  struct msift_finder finder;
   int64_t wrong = 0;
 
-  memset(seen, 0, (size_t)o->n);
+  memset(at, 0xff, (size_t)o->n * sizeof *at);
   for (int64_t q = 0; q < o->n; q++) {
     int64_t id = msift_order_id(o, q);
 
-    if (id < 0 || id >= o->n || seen[id] || msift_order_position(o, id) != q)
+    if (id < 0 || id >= o->n || at[id] >= 0)
       wrong++;
     else
-      seen[id] = 1;
+      at[id] = q;
   }
+  msift_finder_make(&finder, o);
+  for (int64_t id = 0; id < o->n; id++)
+    wrong += msift_finder_position(&finder, id) != at[id];
   return wrong;
 }
 
 static int64_t wrong_of(int64_t n, int64_t block, int64_t lanes, int64_t window)
 {
   struct msift_order o = msift_order_make(n, block, lanes, window, true, 11, n % 3);
-  unsigned char *seen = malloc((size_t)n);
-  int64_t wrong = seen == NULL ? n : count_wrong(&o, seen);
+  int64_t *at = malloc((size_t)n * sizeof *at), wrong = at == NULL ? n : count_wrong(&o, at);
 
-  free(seen);
+  free(at);
   return wrong;
 }
 
@@ -80,12 +83,14 @@ static void huge_size(void)
   enum { PROBES = 20000 };
   static int64_t ids[PROBES];
   struct msift_order o = msift_order_make(INT64_C(30000000001), 512, 240, 2, true, 1, 0);
+  struct msift_finder finder;
   int64_t wrong = 0;
 
+  msift_finder_make(&finder, &o);
   for (int64_t i = 0; i < PROBES; i++) {
     ids[i] = msift_order_id(&o, i < PROBES / 2 ? i : o.n - 1 - (i - PROBES / 2));
     wrong += ids[i] < 0 || ids[i] >= o.n;
-    wrong += msift_order_position(&o, ids[i]) != (i < PROBES / 2 ? i : o.n - 1 - (i - PROBES / 2));
+    wrong += msift_finder_position(&finder, ids[i]) != (i < PROBES / 2 ? i : o.n - 1 - (i - PROBES / 2));
   }
   qsort(ids, PROBES, sizeof ids[0], compare_ids);
   for (int i = 1; i < PROBES; i++)
