@@ -1,7 +1,9 @@
 /* What index plans say to other ranks: 8 bytes in the background of a step, and once an epoch, in bulk, the kept
- * samples and the reports, to no rank more than its share. MPI's functions are counted on their way. */
+ * samples and the reports, to no rank more than its share. MPI's functions are counted on their way. And what a rank
+ * holds in an epoch: its share, too. */
 #include <stdlib.h>
 
+#include "api/indices.h"
 #include "indexing.h"
 
 static struct {
@@ -60,6 +62,14 @@ static int64_t train(mpisift_indices *x, const struct index_world *w, int64_t st
   return rows;
 }
 
+/* Of a sample of the table, its row and its receipt, 20, 36 and 40 bytes; and, whatever their number, histories. */
+static void check_held(const mpisift_ctx *ctx, const struct index_world *w, const mpisift_index_epoch *epoch)
+{
+  double expected = (20 * (double)w->n + 36 * (double)epoch->accepted + 40 * (double)w->n) / test_size;
+
+  CU_ASSERT((double)ctx->memory.bytes < 1.01 * expected + (5 << 16));
+}
+
 /* A kept sample travels twice, 40 bytes each, and a report once, in 32, all but the rank's own: places and batches lie
  * on the ranks in the same order, so that hardly any travels between these. */
 static void traffic(void)
@@ -84,6 +94,7 @@ static void traffic(void)
     bulk = count.bulk;
     expected = (80 * (double)epoch.accepted + 32 * (double)reported) / test_size * (test_size - 1) / test_size;
     CU_ASSERT((double)bulk <= 1.05 * expected && (double)bulk >= 0.95 * expected);
+    check_held(ctx, &w, &epoch);
     reported = epoch.steps * 48;
     train(x, &w, epoch.steps);
   }
