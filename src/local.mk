@@ -125,6 +125,8 @@ libmpisift_core_la_SOURCES = \
 	src/io/gather.c \
 	src/io/h5.c \
 	src/io/h5.h \
+	src/io/notes.c \
+	src/io/notes.h \
 	src/io/outside.c \
 	src/io/outside.h \
 	src/io/readers.c \

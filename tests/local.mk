@@ -62,6 +62,7 @@ mpi_tests = \
 	tests/mpi/test_indices \
 	tests/mpi/test_input \
 	tests/mpi/test_large \
+	tests/mpi/test_metadata \
 	tests/mpi/test_outside \
 	tests/mpi/test_packed \
 	tests/mpi/test_parts \

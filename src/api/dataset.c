@@ -130,7 +130,8 @@ static mpisift_status check_arguments(const struct request *r, struct msift_erro
   return MPISIFT_OK;
 }
 
-static mpisift_status open_local(mpisift_ctx *ctx, const struct request *r, mpisift_dataset **dataset)
+static mpisift_status open_local(mpisift_ctx *ctx, const struct request *r, struct msift_notes *notes,
+                                 mpisift_dataset **dataset)
 {
   const mpisift_reading *asked = r->reading;
   struct msift_reading reading = {.cache_bytes = asked->cache_bytes > 0 ? asked->cache_bytes : DEFAULT_CACHE,
@@ -139,8 +140,6 @@ static mpisift_status open_local(mpisift_ctx *ctx, const struct request *r, mpis
                                   .unlocked = asked->unlocked};
   mpisift_dataset *d;
 
-  MSIFT_TRY(check_arguments(r, &ctx->error));
-  MSIFT_TRY(check_reading(asked, &ctx->error));
   d = msift_alloc(&ctx->memory, &ctx->error, 1, sizeof *d);
   if (d == NULL)
     return ctx->error.status;
@@ -148,12 +147,56 @@ static mpisift_status open_local(mpisift_ctx *ctx, const struct request *r, mpis
   if (!msift_team_leads(&ctx->team))
     reading.threads = 0;
   if (msift_files_open(&d->files, r->paths, r->n_paths, r->group == NULL ? "/" : r->group, r->names, r->n_names,
-                       &reading, &ctx->memory, &ctx->error) != MPISIFT_OK) {
+                       &reading, notes, &ctx->memory, &ctx->error) != MPISIFT_OK) {
     msift_free(&ctx->memory, &d);
     return ctx->error.status;
   }
   *dataset = d;
   return MPISIFT_OK;
+}
+
+/* What a rank asks for, whichever way its files are named. */
+static uint64_t hash_request(const struct request *r)
+{
+  const char *group = r->group == NULL ? "/" : r->group;
+  uint64_t hash = msift_hash(0, group, strlen(group) + 1);
+
+  for (int i = 0; r->names != NULL && i < r->n_names; i++)
+    hash = msift_hash(hash, r->names[i], strlen(r->names[i]) + 1);
+  return hash;
+}
+
+/* Rank 0's notes go to all. Who asks for something else than it has no use for them. */
+static mpisift_status tell(mpisift_ctx *ctx, uint64_t asked, struct msift_notes *notes)
+{
+  uint64_t head[] = {(uint64_t)notes->n, asked};
+  struct msift_error error = {0};
+
+  msift_team_tell(&ctx->team, head, sizeof head, &error);
+  if (error.status == MPISIFT_OK && ctx->team.all_rank > 0)
+    notes->bytes = msift_alloc(&ctx->memory, &error, (int64_t)head[0], 1);
+  if (msift_team_agree(&ctx->team, &error) == MPISIFT_OK)
+    msift_team_tell(&ctx->team, notes->bytes, (int64_t)head[0], &error);
+  notes->taken = true;
+  notes->n = asked == head[1] ? (int64_t)head[0] : 0;
+  return error.status == MPISIFT_OK ? MPISIFT_OK : msift_error_set(&ctx->error, error.status, "%s", error.text);
+}
+
+/* Rank 0 asks HDF5; the others only where they see other files than it does, where HDF5 has to read them, or where rank
+ * 0 failed. */
+static mpisift_status open_told(mpisift_ctx *ctx, const struct request *r, mpisift_dataset **dataset)
+{
+  struct msift_error *error = &ctx->error;
+  struct msift_notes notes = {0};
+  bool right = error->status == MPISIFT_OK && check_arguments(r, error) == MPISIFT_OK &&
+               check_reading(r->reading, error) == MPISIFT_OK;
+
+  if (right && ctx->team.all_rank == 0 && open_local(ctx, r, &notes, dataset) != MPISIFT_OK)
+    notes.n = 0;
+  if (tell(ctx, right ? hash_request(r) : 0, &notes) == MPISIFT_OK && right && ctx->team.all_rank > 0)
+    open_local(ctx, r, &notes, dataset);
+  msift_free(&ctx->memory, &notes.bytes);
+  return error->status;
 }
 
 /* All ranks must see the same rows. */
@@ -193,8 +236,7 @@ static mpisift_status open_dataset(mpisift_ctx *ctx, const struct request *r, mp
   MSIFT_TRY(msift_enter(ctx, r->call));
   if (dataset == NULL)
     msift_error_set(&ctx->error, MPISIFT_ERR_ARG, "%s: dataset is NULL", r->call);
-  else
-    open_local(ctx, r, &opened);
+  open_told(ctx, r, &opened);
   if (msift_team_agree(&ctx->team, &ctx->error) != MPISIFT_OK || compare(ctx, opened) != MPISIFT_OK) {
     release(ctx, &opened);
   } else {

@@ -175,6 +175,15 @@ mpisift_status msift_team_sum(const struct msift_team *team, uint64_t *values, i
   return msift_mpi(error, MPI_Allreduce(MPI_IN_PLACE, values, n, MPI_UINT64_T, MPI_SUM, team->all), "MPI_Allreduce");
 }
 
+mpisift_status msift_team_tell(const struct msift_team *team, void *bytes, int64_t n, struct msift_error *error)
+{
+  for (int64_t at = 0, part; at < n; at += part) {
+    part = n - at < INT_MAX ? n - at : INT_MAX;
+    MSIFT_TRY(msift_mpi(error, MPI_Bcast((unsigned char *)bytes + at, (int)part, MPI_BYTE, 0, team->all), "MPI_Bcast"));
+  }
+  return MPISIFT_OK;
+}
+
 mpisift_status msift_team_share(const struct msift_team *team, void *items, int64_t n, size_t size, int from,
                                 struct msift_error *error)
 {

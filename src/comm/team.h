@@ -50,6 +50,9 @@ mpisift_status msift_team_compare(const struct msift_team *team, const struct ms
 /* Sums of n integers, modulo 2^64, over `all`. */
 mpisift_status msift_team_sum(const struct msift_team *team, uint64_t *values, int n, struct msift_error *error);
 
+/* Copy bytes from rank 0 of `all` to its other ranks. */
+mpisift_status msift_team_tell(const struct msift_team *team, void *bytes, int64_t n, struct msift_error *error);
+
 /* Copy n items of a size from a rank of the replica to its other ranks. */
 mpisift_status msift_team_share(const struct msift_team *team, void *items, int64_t n, size_t size, int from,
                                 struct msift_error *error);

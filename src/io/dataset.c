@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "io/h5.h"
 #include "io/outside.h"
@@ -267,6 +268,7 @@ mpisift_status msift_dataset_open(struct msift_dataset *d, const char *path, con
 
   memset(d, 0, sizeof *d);
   d->file = d->group = H5I_INVALID_HID;
+  d->descriptor = -1;
   snprintf(d->path, sizeof d->path, "%s", path);
   msift_h5_quiet_begin(&quiet);
   status = open_quietly(d, path, group, names, n_names, unlocked, scratch, memory, error);
@@ -289,5 +291,7 @@ void msift_dataset_close(struct msift_dataset *d, struct msift_memory *memory)
   H5Gclose(d->group);
   H5Fclose(d->file);
   msift_h5_quiet_end(&quiet);
+  if (d->descriptor >= 0)
+    close(d->descriptor);
   d->n_fields = 0;
 }

@@ -40,6 +40,7 @@ struct msift_h5_field {
 struct msift_dataset {
   char path[256]; /* for messages */
   hid_t file, group;
+  int descriptor;   /* of a file that is opened without HDF5; −1: none */
   int64_t bytes;    /* of the file when it was opened; −1: unknown */
   int64_t n, block; /* samples; samples a block of the largest field */
   int n_fields;

@@ -118,15 +118,17 @@ static mpisift_status close_oldest(struct msift_files *fs, struct msift_memory *
 }
 
 static mpisift_status open_file(struct msift_files *fs, struct msift_file *file, const char *const *names, int n_names,
-                                struct msift_memory *memory, struct msift_error *error)
+                                struct msift_notes *notes, struct msift_memory *memory, struct msift_error *error)
 {
   while (fs->n_open >= fs->max_open)
     MSIFT_TRY(close_oldest(fs, memory, error));
   file->open = msift_alloc(memory, error, 1, sizeof *file->open);
   if (file->open == NULL)
     return error->status;
-  if (msift_dataset_open(file->open, file->path, fs->group, names, n_names, fs->reading.unlocked, &fs->scratch, memory,
-                         error) == MPISIFT_OK)
+  if (!msift_notes_open(notes, file->path, file->open, &fs->scratch, memory, error) && error->status == MPISIFT_OK)
+    msift_dataset_open(file->open, file->path, fs->group, names, n_names, fs->reading.unlocked, &fs->scratch, memory,
+                       error);
+  if (error->status == MPISIFT_OK)
     fs->n_open++;
   else
     msift_free(memory, &file->open);
@@ -201,12 +203,12 @@ static mpisift_status number_blocks(struct msift_files *fs, struct msift_file *f
 
 /* Learn from a file what it holds. Of several files none stays open: a rank may not need it. */
 static mpisift_status look_into(struct msift_files *fs, int i, const char *const *names, int n_names,
-                                struct msift_memory *memory, struct msift_error *error)
+                                struct msift_notes *notes, struct msift_memory *memory, struct msift_error *error)
 {
   struct msift_file *file = &fs->files[i];
   size_t decodes;
 
-  MSIFT_TRY(open_file(fs, file, names, n_names, memory, error));
+  MSIFT_TRY(open_file(fs, file, names, n_names, notes, memory, error));
   if (i == 0)
     take_fields(fs, file->open);
   MSIFT_TRY(check_fields(fs, file, error));
@@ -218,6 +220,8 @@ static mpisift_status look_into(struct msift_files *fs, int i, const char *const
   decodes = msift_dataset_decodes(file->open);
   fs->decodes = decodes > fs->decodes ? decodes : fs->decodes;
   MSIFT_TRY(number_blocks(fs, file, error));
+  if (notes != NULL && !notes->taken)
+    MSIFT_TRY(msift_notes_write(notes, file->open, fs->n_files == 1, memory, error));
   if (fs->n_files > 1)
     close_file(fs, file, memory);
   return MPISIFT_OK;
@@ -234,23 +238,24 @@ static mpisift_status make_caches(struct msift_files *fs, struct msift_memory *m
 }
 
 static mpisift_status open_all(struct msift_files *fs, const char *const *paths, int n_paths, const char *const *names,
-                               int n_names, struct msift_memory *memory, struct msift_error *error)
+                               int n_names, struct msift_notes *notes, struct msift_memory *memory,
+                               struct msift_error *error)
 {
   const char *found[MPISIFT_MAX_FIELDS];
 
   MSIFT_TRY(list_files(fs, paths, n_paths, memory, error));
   fs->max_open = most_open();
-  MSIFT_TRY(look_into(fs, 0, names, n_names, memory, error));
+  MSIFT_TRY(look_into(fs, 0, names, n_names, notes, memory, error));
   list_names(fs, found);
   for (int i = 1; i < fs->n_files; i++)
-    MSIFT_TRY(look_into(fs, i, found, fs->n_fields, memory, error));
+    MSIFT_TRY(look_into(fs, i, found, fs->n_fields, notes, memory, error));
   fs->n = fs->files[fs->n_files].first;
   return make_caches(fs, memory, error);
 }
 
 mpisift_status msift_files_open(struct msift_files *fs, const char *const *paths, int n_paths, const char *group,
                                 const char *const *names, int n_names, const struct msift_reading *reading,
-                                struct msift_memory *memory, struct msift_error *error)
+                                struct msift_notes *notes, struct msift_memory *memory, struct msift_error *error)
 {
   int64_t size = (int64_t)strlen(group) + 1;
 
@@ -258,7 +263,7 @@ mpisift_status msift_files_open(struct msift_files *fs, const char *const *paths
   fs->group = msift_alloc(memory, error, size, 1);
   if (fs->group != NULL) {
     memcpy(fs->group, group, (size_t)size);
-    open_all(fs, paths, n_paths, names, n_names, memory, error);
+    open_all(fs, paths, n_paths, names, n_names, notes, memory, error);
   }
   if (error->status != MPISIFT_OK)
     msift_files_close(fs, memory);
@@ -300,7 +305,7 @@ static mpisift_status reopen(struct msift_files *fs, struct msift_file *file, st
   const char *names[MPISIFT_MAX_FIELDS];
 
   list_names(fs, names);
-  MSIFT_TRY(open_file(fs, file, names, fs->n_fields, memory, error));
+  MSIFT_TRY(open_file(fs, file, names, fs->n_fields, NULL, memory, error));
   if (file->open->n != file[1].first - file->first)
     msift_error_set(error, MPISIFT_ERR_IO, "%.200s: it had %lld rows when it was opened first, and has %lld now",
                     file->path, (long long)(file[1].first - file->first), (long long)file->open->n);

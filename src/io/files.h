@@ -4,7 +4,7 @@
 #define MSIFT_IO_FILES_H
 
 #include "io/cache.h"
-#include "io/dataset.h"
+#include "io/notes.h"
 
 enum { MSIFT_FILES_OPEN = 256 }; /* files open at a time, at most */
 
@@ -61,10 +61,10 @@ struct msift_files {
 };
 
 /* Local. Each path is a file, or a pattern as of glob(7) for files in the order of their names. On failure nothing is
- * left behind. */
+ * left behind. Notes, or NULL, are written, or files opened by them. */
 mpisift_status msift_files_open(struct msift_files *files, const char *const *paths, int n_paths, const char *group,
                                 const char *const *names, int n_names, const struct msift_reading *reading,
-                                struct msift_memory *memory, struct msift_error *error);
+                                struct msift_notes *notes, struct msift_memory *memory, struct msift_error *error);
 void msift_files_close(struct msift_files *files, struct msift_memory *memory);
 
 /* The file that holds a row. */

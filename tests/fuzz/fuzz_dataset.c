@@ -240,7 +240,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   make_file(&b, path);
   if (damaged)
     damage(&b, path);
-  if (msift_files_open(&files, paths, 1, "/", NULL, 0, &reading, &memory, &error) == MPISIFT_OK) {
+  if (msift_files_open(&files, paths, 1, "/", NULL, 0, &reading, NULL, &memory, &error) == MPISIFT_OK) {
     if (is_small(&files))
       compare(&files, &memory, &b, damaged);
     msift_files_close(&files, &memory);

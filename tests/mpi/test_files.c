@@ -97,7 +97,8 @@ static void the_oldest_is_closed(void)
   void *dst[] = {id, x};
 
   begin_parts(&p, MOST, NULL, 16);
-  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, MOST, "/", names, 2, &reading, &memory, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, MOST, "/", names, 2, &reading, NULL, &memory, &error),
+                        MPISIFT_OK);
   for (files.max_open = 1; files.max_open < 5; files.max_open++) {
     CU_ASSERT_EQUAL(msift_files_read(&files, 8, ids, dst, &memory, &error), MPISIFT_OK);
     CU_ASSERT(files.n_open <= files.max_open);
@@ -105,7 +106,8 @@ static void the_oldest_is_closed(void)
       CU_ASSERT(x[i * WIDTH + 3] == value_of(ids[i], 3));
   }
   msift_files_close(&files, &memory);
-  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, MOST, "/", names, 2, &reading, &memory, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, MOST, "/", names, 2, &reading, NULL, &memory, &error),
+                        MPISIFT_OK);
   files.max_open = 2;
   for (int i = 0; i < 4; i++) /* the cache holds one block */
     CU_ASSERT_EQUAL(msift_files_read(&files, 1, &(const int64_t[]){0, 21, 0, 43}[i], dst, &memory, &error), MPISIFT_OK);

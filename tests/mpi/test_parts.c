@@ -45,7 +45,8 @@ static void threads_with_few_open(void)
   int64_t ids[CALL], wrong = 0;
 
   begin_parts_of(&p, MOST, NULL, 8, 1, true);
-  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, MOST, "/", NULL, 0, &reading, &memory, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, MOST, "/", NULL, 0, &reading, NULL, &memory, &error),
+                        MPISIFT_OK);
   for (int64_t call = 0; call < 60; call++) {
     files.max_open = 1 + (int)(call % 5);
     for (int64_t i = 0; i < CALL; i++)
@@ -95,7 +96,7 @@ static void announced_blocks_stay(void)
   struct parts p;
 
   begin_parts(&p, 1, (const int64_t[]){ROWS}, CHUNK);
-  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, 1, "/", &x, 1, &reading, &memory, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, 1, "/", &x, 1, &reading, NULL, &memory, &error), MPISIFT_OK);
   CU_ASSERT_EQUAL(files.caches[0].max_cached, 4);
   CU_ASSERT_EQUAL(touch_blocks(&files, true, 4, (const int64_t[]){0, 1, 2, 3}), 4);
   CU_ASSERT_EQUAL(touch_blocks(&files, false, 4, (const int64_t[]){4, 5, 0, 1}), 2); /* 0 and 1 are the oldest */
