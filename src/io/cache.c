@@ -5,6 +5,10 @@
 /* Blocks that give way before it is judged whether whole ones are worth reading. */
 enum { JUDGED = 64 };
 
+/* Seconds that it costs to hand a block to another thread, which sleeps, and to fetch its rows from that thread's core.
+ * What lies in the page cache is read in less, unless blocks are large or compressed. */
+static const double handing = 5e-5;
+
 /* Memory that a block takes. */
 static size_t slot_bytes(const struct msift_cache *c)
 {
@@ -106,6 +110,19 @@ void msift_cache_touch(struct msift_cache *c, int32_t i)
   link_newest(c, i);
 }
 
+/* Of a mean over about eight blocks: what the page cache holds may change soon. */
+void msift_cache_use(struct msift_cache *c, struct msift_cached *p, int64_t rows)
+{
+  if (p->used == 0 && p->seconds > 0)
+    c->seconds += (p->seconds - c->seconds) / (c->seconds > 0 ? 8 : 1);
+  p->used += rows;
+}
+
+bool msift_cache_is_slow(const struct msift_cache *c)
+{
+  return c->seconds == 0 || c->seconds > handing;
+}
+
 /* Where less than half of the rows are wanted of the blocks that are held, rows are read one by one. Rows may be wanted
  * more than once, which does not matter here. */
 static void judge(struct msift_cache *c, const struct msift_cached *p)
@@ -127,6 +144,7 @@ static void forget(struct msift_cache *c, struct msift_cached *p)
   p->block = p->group = -1;
   p->pinned = false;
   p->used = p->announced = 0;
+  p->seconds = 0;
   atomic_store(&p->state, MSIFT_VACANT);
 }
 

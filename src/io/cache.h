@@ -35,6 +35,7 @@ struct msift_cached {
   const struct msift_h5_field *field; /* of its file, while that is open */
   int64_t first, n;                   /* rows of the file */
   struct msift_fault fault;           /* what: NULL unless reading failed */
+  double seconds;                     /* that it took; 0: not known */
   struct msift_cached *before, *behind;
 };
 
@@ -48,6 +49,7 @@ struct msift_cache {
   int32_t *place; /* [n_blocks]: index in `cached`, or −1; while rows are gathered, −2 − index of a group */
   int32_t n_cached, max_cached, newest, oldest;
   int64_t reads, n_begun; /* calls that read; the next is counted. Blocks for which a place was made */
+  double seconds;         /* to read a block, of late; 0: not known yet */
   bool by_row;            /* rows are read one by one, as few of a block are wanted while it is held */
   bool wasteful;          /* few rows were used of the last blocks that gave way */
   int64_t n_left, n_left_rows, n_left_used; /* blocks that gave way since that was last judged, with their rows */
@@ -60,6 +62,12 @@ void msift_cache_destroy(struct msift_cache *cache, struct msift_memory *memory)
 
 /* Say that a place is in use. */
 void msift_cache_touch(struct msift_cache *cache, int32_t i);
+
+/* Say that rows were copied from a place. */
+void msift_cache_use(struct msift_cache *cache, struct msift_cached *cached, int64_t rows);
+
+/* Whether reading a block takes longer than having a thread read it costs. */
+bool msift_cache_is_slow(const struct msift_cache *cache);
 
 /* A place for a block, which it names: a new one within the budget, else the least recently used that is neither pinned
  * nor being read. −1: all are. */

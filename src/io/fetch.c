@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "io/h5.h"
 
 enum { READ_BYTES = 1 << 30 }; /* of one call of pread, which takes less than 2 GiB */
@@ -98,9 +99,12 @@ bool msift_fetch_unchanged(const struct msift_h5_field *field, struct msift_faul
 /* Of a file that has changed, that is the cause of whatever else is wrong. */
 void msift_fetch_block(struct msift_cached *p, struct msift_scratch *scratch)
 {
+  double begin = msift_seconds();
+
   p->fault = (struct msift_fault){0};
   msift_fetch(p->field, p->first, p->n, p->rows, scratch, &p->fault);
   msift_fetch_unchanged(p->field, &p->fault);
+  p->seconds = msift_seconds() - begin;
 }
 
 bool msift_fetch_located(const struct msift_h5_field *field, int64_t first, int64_t n)

@@ -21,6 +21,7 @@ struct wanted {
   unsigned char *to;
   int64_t n_groups, n_begun;
   bool by_row; /* some were read without a block */
+  bool ahead;  /* readers take part */
   struct msift_memory *memory;
   struct msift_error *error;
 };
@@ -88,7 +89,7 @@ static mpisift_status take(struct wanted *w, int32_t place, int64_t i, int64_t r
   unsigned char *to = w->to + (size_t)i * w->bytes;
   struct msift_fault fault;
 
-  p->used += run;
+  msift_cache_use(w->cache, p, run);
   if (state_of(p) == MSIFT_READY) {
     memcpy(to, p->rows + (size_t)at->skip * w->bytes, (size_t)run * w->bytes);
     return MPISIFT_OK;
@@ -179,7 +180,7 @@ static bool begin_block(struct wanted *w, struct msift_group *group)
   } else if (msift_cache_room(c, place, w->memory, w->error) != MPISIFT_OK) {
     msift_cache_drop(c, place);
     return false;
-  } else if (w->fs->readers.n > 0 && msift_fetch_located(p->field, p->first, p->n)) {
+  } else if (w->ahead && msift_fetch_located(p->field, p->first, p->n)) {
     msift_readers_queue(&w->fs->readers, p);
   }
   p->pinned = true;
@@ -270,12 +271,12 @@ static bool begin_ahead(struct wanted *w, struct msift_group *group)
   return at_hand(w->fs, msift_file_of(w->fs, w->ids[group->first])) && begin_block(w, group);
 }
 
-/* If there are readers, blocks are begun as far ahead as there are places for. */
+/* If readers take part, blocks are begun as far ahead as there are places for. */
 static void begin_more(struct wanted *w)
 {
   struct msift_group *groups = w->fs->groups;
 
-  while (w->fs->readers.n > 0 && w->n_begun < w->n_groups &&
+  while (w->ahead && w->n_begun < w->n_groups &&
          (groups[w->n_begun].place != NOT_BEGUN || begin_ahead(w, &groups[w->n_begun])))
     w->n_begun++;
 }
@@ -286,6 +287,7 @@ static void take_groups(struct wanted *w)
 {
   struct msift_group *groups = w->fs->groups;
 
+  w->ahead = w->fs->readers.n > 0 && msift_cache_is_slow(w->cache);
   for (int sweep = 0; sweep < 2; sweep++)
     for (int64_t g = 0; g < w->n_groups && w->error->status == MPISIFT_OK; g++) {
       begin_more(w);
@@ -444,7 +446,7 @@ void msift_files_prefetch(struct msift_files *fs, int64_t n, const int64_t *ids,
 
     w.n = n;
     w.ids = ids;
-    if (!w.cache->by_row || w.cache->whole)
+    if ((!w.cache->by_row || w.cache->whole) && msift_cache_is_slow(w.cache))
       prefetch_field(&w);
   }
 }
