@@ -99,10 +99,13 @@ static void put(read_run *run, read_times *times, const char *prefix)
   for (int way = 0; way < READ_WAYS; way++)
     bench_slowest(run->job, times->seconds[way], times->n);
   put_ratio(run, times, prefix, "over_pread", READ_LOADER, READ_PREAD, "loader's rate over that of bare pread");
-  put_ratio(run, times, prefix, "over_floor", READ_LOADER, READ_FLOOR, "over pread and one copy of each row");
-  put_ratio(run, times, prefix, "over_h5dread", READ_LOADER, READ_H5DREAD, "over H5Dread row by row");
-  if (!run->shape.deflate)
-    put_ratio(run, times, prefix, "source_over_floor", READ_SOURCE, READ_FLOOR, "the same without the loader");
+  put_ratio(run, times, prefix, "over_floor", READ_LOADER, READ_FLOOR, "loader's over pread and one copy of each row");
+  put_ratio(run, times, prefix, "over_h5dread", READ_LOADER, READ_H5DREAD, "loader's over H5Dread row by row");
+  if (!run->shape.deflate) {
+    put_ratio(run, times, prefix, "source_over_pread", READ_SOURCE, READ_PREAD, "reading alone over bare pread");
+    put_ratio(run, times, prefix, "source_over_floor", READ_SOURCE, READ_FLOOR, "over pread and one copy of each row");
+    put_ratio(run, times, prefix, "source_over_h5dread", READ_SOURCE, READ_H5DREAD, "over H5Dread row by row");
+  }
   if (run->shape.chunk_rows > 0)
     bench_put(run->job, prefix, "chunk_rows", (double)run->shape.chunk_rows, "rows of a chunk");
   if (run->shape.deflate) {
