@@ -15,6 +15,16 @@
 #define LOWEST -DBL_MAX
 #include "backend/cpu/softmax.h"
 
+/* Where the tile after one that begins at `first` is. */
+INLINE const char *following(const struct msift_losses *job, int64_t row, int64_t first)
+{
+  const bool last = first + TILE >= job->columns;
+
+  if (last && row + 1 < job->n * job->spec.tokens)
+    return row_of(&job->logits, row + 1);
+  return element(job->logits.type, row_of(&job->logits, row), last ? first : first + TILE);
+}
+
 /* A row in one pass over its logits, tile by tile. */
 INLINE void sum_row(const struct msift_losses *job, int64_t row, int64_t label, bool given, bool spread,
                     const bool more, struct rows *rows, int i)
@@ -27,15 +37,15 @@ INLINE void sum_row(const struct msift_losses *job, int64_t row, int64_t label, 
   rows->top[i] = type == MPISIFT_F64 ? -DBL_MAX : (double)-FLT_MAX;
   for (int64_t first = 0; first < job->columns; first += TILE) {
     int n = piece(job->columns, first), at = label >= first && label < first + n ? (int)(label - first) : -1;
-    const void *tile = element(type, x, first);
+    const char *tile = element(type, x, first), *next = following(job, row, first);
 
     if (type == MPISIFT_F64)
-      double_tile(tile, n, at, more, rows, i);
+      double_tile((const void *)tile, n, at, next, VECTOR, more, rows, i);
     else if (type == MPISIFT_F32)
-      float_tile(tile, n, at, more, rows, i);
+      float_tile((const void *)tile, n, at, next, VECTOR, more, rows, i);
     else {
       to_floats(type, tile, n, floats);
-      float_tile(floats, n, at, more, rows, i);
+      float_tile(floats, n, at, next, VECTOR / 2, more, rows, i);
     }
     if (spread)
       add_target(job, row, label, given, first, n, rows, i);
