@@ -275,12 +275,13 @@ INLINE void double_add(struct double_wide *sum, vdouble v)
 
 INLINE void float_store(double *to, struct float_wide sum)
 {
-  memcpy(to, &sum, sizeof sum);
+  memcpy(to, &sum.lower, sizeof sum.lower);
+  memcpy(to + DOUBLES, &sum.upper, sizeof sum.upper);
 }
 
 INLINE void double_store(double *to, struct double_wide sum)
 {
-  memcpy(to, &sum, sizeof sum);
+  memcpy(to, &sum.all, sizeof sum.all);
 }
 
 /* A polynomial of n coefficients, the highest first; n is even. Odd and even powers apart wait half as long. */

@@ -86,47 +86,65 @@ INLINE void OF(tile)(const REAL *x, int n, int label, const char *next, int step
   }
 }
 
+/* A term of each row in a lane. */
+INLINE void OF(add_term)(VREAL d, const bool more, VREAL *sum, VREAL *squares, VREAL *moment)
+{
+  VREAL e = OF(exp)(d);
+
+  *sum += e;
+  if (more) {
+    *squares += e * e;
+    *moment += e * OF(max)(OF(set)(-87), d);
+  }
+}
+
+/* Sums of lanes, in double precision. */
+INLINE void OF(store_sum)(double *to, const VREAL *parts)
+{
+  struct OF(wide) sum = {0};
+
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++)
+    OF(add)(&sum, parts[k]);
+  OF(store)(to, sum);
+}
+
 /* Rows of at most NARROW columns, with a lane each: kept[c] are their values of a column, less their labels. */
 INLINE void OF(sum_lanes)(const REAL (*kept)[MSIFT_ROWS], int columns, int at, const bool more, struct rows *r)
 {
-  VREAL top = OF(set)(LOWEST), d, e;
-  VREAL part = {0};
-  struct OF(wide) sum = {0}, squares = {0}, moment = {0};
+  VREAL top = OF(set)(LOWEST), sum[4] = {{0}}, squares[4] = {{0}}, moment[4] = {{0}}, tops[4] = {{0}};
+  int c = 0;
 
-  for (int c = 0; c < columns; c++)
-    top = OF(max)(OF(load)(kept[c] + at), top);
-  for (int c = 0; c < columns; c++) {
-    d = OF(load)(kept[c] + at) - top;
-    e = OF(exp)(d);
-    part += e;
-    if (c % 4 == 3) {
-      OF(add)(&sum, part);
-      part = (VREAL){0};
-    }
-    if (more) {
-      OF(add)(&squares, e * e);
-      OF(add)(&moment, e * OF(max)(OF(set)(-87), d));
-    }
+  for (int k = 0; k < columns; k++)
+    top = OF(max)(OF(load)(kept[k] + at), top);
+  for (; c + 4 <= columns; c += 4)
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++)
+      OF(add_term)(OF(load)(kept[c + k] + at) - top, more, &sum[k], &squares[k], &moment[k]);
+  for (; c < columns; c++)
+    OF(add_term)(OF(load)(kept[c] + at) - top, more, &sum[0], &squares[0], &moment[0]);
+  tops[0] = top;
+  OF(store_sum)(r->top + at, tops);
+  OF(store_sum)(r->sum + at, sum);
+  if (more) {
+    OF(store_sum)(r->squares + at, squares);
+    OF(store_sum)(r->moment + at, moment);
   }
-  OF(add)(&sum, part);
-  OF(store)(r->sum + at, sum);
-  OF(store)(r->squares + at, squares);
-  OF(store)(r->moment + at, moment);
-  sum = (struct OF(wide)){0};
-  OF(add)(&sum, top);
-  OF(store)(r->top + at, sum);
 }
 
-/* `width` <= LANES values of each of n <= LANES rows, `stride` apart, transposed: a vector for each column. */
-INLINE void OF(turn)(const REAL *x, int64_t stride, int n, int width, VREAL *square)
+/* `width` <= LANES values of each of n <= LANES rows, `stride` apart, as columns. Lanes without a row repeat the last.
+ */
+INLINE void OF(turn)(const REAL *x, int64_t stride, int n, const int width, REAL (*kept)[MSIFT_ROWS])
 {
-  for (int i = 0; i < n && width < LANES; i++, x += stride)
-    square[i] = OF(part)(x, width, 0);
-  for (int i = 0; i < n && width == LANES; i++, x += stride)
-    square[i] = OF(load)(x);
-  for (int i = n; i < LANES; i++)
-    square[i] = (VREAL){0};
+  VREAL square[LANES];
+
+#pragma GCC unroll 16
+  for (int i = 0; i < LANES; i++, x += i < n ? stride : 0)
+    square[i] = width == LANES ? OF(load)(x) : OF(part)(x, width, 0);
   OF(transpose)(square);
+#pragma GCC unroll 16
+  for (int i = 0; i < LANES; i++)
+    memcpy(kept[i], &square[i], sizeof square[i]);
 }
 
 /* n <= LANES rows from `first` on, with a lane each, as columns. */
@@ -136,7 +154,7 @@ INLINE void OF(turn_rows)(const struct msift_losses *job, int64_t first, int n, 
   const REAL *x = (const void *)row_of(&job->logits, first);
   int64_t stride = job->logits.stride;
   REAL rows[LANES][NARROW];
-  VREAL square[LANES];
+  int c = 0;
 
   if (job->logits.type == MPISIFT_F16 || job->logits.type == MPISIFT_BF16) {
     for (int i = 0; i < n; i++)
@@ -144,13 +162,10 @@ INLINE void OF(turn_rows)(const struct msift_losses *job, int64_t first, int n, 
     x = rows[0];
     stride = NARROW;
   }
-  for (int c = 0; c < columns; c += LANES) {
-    int width = columns - c < LANES ? columns - c : LANES;
-
-    OF(turn)(x + c, stride, n, width, square);
-    for (int i = 0; i < width; i++)
-      memcpy(kept[c + i], &square[i], sizeof square[i]);
-  }
+  for (; c + LANES <= columns; c += LANES)
+    OF(turn)(x + c, stride, n, LANES, kept + c);
+  if (c < columns)
+    OF(turn)(x + c, stride, n, columns - c, kept + c);
 }
 
 static void OF(narrow)(const struct msift_losses *job, int64_t first, int n, const int64_t *labels, const bool more,
