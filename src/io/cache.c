@@ -110,12 +110,22 @@ void msift_cache_touch(struct msift_cache *c, int32_t i)
   link_newest(c, i);
 }
 
-/* Of a mean over about eight blocks: what the page cache holds may change soon. */
+/* A place is the next to give way. */
+static void age(struct msift_cache *c, int32_t i)
+{
+  unlink_use(c, i);
+  link_oldest(c, i);
+}
+
+/* Time is a mean over about eight blocks: what the page cache holds may change soon. A block of which as many rows were
+ * copied as it has is done with for this epoch, and its memory is at hand for the next one. */
 void msift_cache_use(struct msift_cache *c, struct msift_cached *p, int64_t rows)
 {
   if (p->used == 0 && p->seconds > 0)
     c->seconds += (p->seconds - c->seconds) / (c->seconds > 0 ? 8 : 1);
   p->used += rows;
+  if (p->used >= p->n)
+    age(c, (int32_t)(p - c->cached));
 }
 
 bool msift_cache_is_slow(const struct msift_cache *c)
@@ -201,8 +211,7 @@ void msift_cache_announce(struct msift_cache *c, int32_t i)
 void msift_cache_drop(struct msift_cache *c, int32_t i)
 {
   forget(c, &c->cached[i]);
-  unlink_use(c, i);
-  link_oldest(c, i);
+  age(c, i);
 }
 
 mpisift_status msift_cache_room(struct msift_cache *c, int32_t i, struct msift_memory *memory,

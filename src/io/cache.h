@@ -39,7 +39,7 @@ struct msift_cached {
   struct msift_cached *before, *behind;
 };
 
-/* Least recently used blocks give way. */
+/* Blocks whose rows were all used give way, then the least recently used. */
 struct msift_cache {
   int64_t n_blocks; /* of the field, in all files */
   int64_t rows;     /* of the largest block, */

@@ -216,6 +216,15 @@ static double by_loader(read_run *run)
   return status == MPISIFT_END_OF_EPOCH && right && rows == run->shape.rows ? begin : -1;
 }
 
+/* As a loader does, of the batch from a row on. */
+static void announce(const read_run *run, int64_t first)
+{
+  int64_t n = clamp(run->batch, 0, run->mine - first);
+
+  if (n > 0 && run->source.prefetch != NULL)
+    run->source.prefetch(run->source.user, n, run->ids + first);
+}
+
 static double by_source(read_run *run)
 {
   double begin = bench_start(run->job);
@@ -223,9 +232,10 @@ static double by_source(read_run *run)
   bool right = true;
 
   for (int64_t first = 0; first < run->mine && right; first += run->batch) {
-    int64_t n = run->mine - first < run->batch ? run->mine - first : run->batch;
+    int64_t n = clamp(run->batch, 0, run->mine - first);
 
     right = run->source.read(run->source.user, n, run->ids + first, rows) == 0;
+    announce(run, first + n);
     for (int64_t i = 0; i < n; i++)
       right = begins_with(run->rows + (size_t)i * run->row_bytes, run->ids[first + i]) && right;
   }

@@ -125,13 +125,15 @@ for n in 1 2 3; do
     holds "$file: rates" '$1 > 0 && $2 > 0 && $3 > 0 && $4 > 0' ${file}_mb_s ${file}_pread_mb_s ${file}_floor_mb_s \
       ${file}_h5dread_mb_s
     holds "$file: ratios" '$1 > 0 && $2 > 0 && $3 > 0' ${file}_over_pread ${file}_over_floor ${file}_over_h5dread
+    holds "$file: reading alone" '$1 > 0 && $2 > 0 && $3 > 0' ${file}_source_over_pread ${file}_source_over_floor \
+      ${file}_source_over_h5dread
   done
   for file in f32_chunk64 f32_chunk1024 u8_chunk64 u8_chunk1024; do
     holds "$file: at least 16 chunks" '$1 == 6 && $2 > 0' ${file}_chunk_rows ${file}_source_over_floor
   done
   for file in f32 u8 large; do
-    holds "$file: compression" '$1 > 0 && $2 > 0 && $3 > 0.05 && $3 < 1' ${file}_deflate64_over_uncompress \
-      ${file}_deflate64_uncompress_mb_s ${file}_deflate64_stored_share
+    holds "$file: compression" '$1 > 0 && $2 > 0 && $3 > 0.05 && $3 < 1 && $4 > 0' ${file}_deflate64_over_uncompress \
+      ${file}_deflate64_uncompress_mb_s ${file}_deflate64_stored_share ${file}_deflate64_source_over_uncompress
   done
   holds "what is not read" '$1 > 0.2 && $1 < 0.4 && $2 > 0 && $3 > 0 && $3 < 0.8 && $4 >= 0 && $4 < 0.8 && $5 > 0' kept_share \
     kept_unread_mb kept_unread_chunks kept_bytes_over_full kept_time_over_full
