@@ -124,8 +124,11 @@ void msift_cache_use(struct msift_cache *c, struct msift_cached *p, int64_t rows
   if (p->used == 0 && p->seconds > 0)
     c->seconds += (p->seconds - c->seconds) / (c->seconds > 0 ? 8 : 1);
   p->used += rows;
-  if (p->used >= p->n)
-    age(c, (int32_t)(p - c->cached));
+  p->taken += rows;
+  if (p->taken < p->n)
+    return;
+  p->taken = 0;
+  age(c, (int32_t)(p - c->cached));
 }
 
 bool msift_cache_is_slow(const struct msift_cache *c)
@@ -153,7 +156,7 @@ static void forget(struct msift_cache *c, struct msift_cached *p)
     c->place[p->block] = -1;
   p->block = p->group = -1;
   p->pinned = false;
-  p->used = p->announced = 0;
+  p->used = p->taken = p->announced = 0;
   p->seconds = 0;
   atomic_store(&p->state, MSIFT_VACANT);
 }

@@ -26,7 +26,7 @@ struct msift_cached {
   int32_t newer, older; /* neighbours in the order of use; −1: none */
   bool pinned;          /* does not give way: its rows are still wanted */
   int64_t group;        /* of rows that wait for it; −1: none */
-  int64_t used;         /* rows copied from it */
+  int64_t used, taken;  /* rows copied from it, in all, and since all were last */
   int64_t announced;    /* for the read of this number; others: not, or it is over */
   struct msift_file *file;
 

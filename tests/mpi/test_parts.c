@@ -1,5 +1,6 @@
 /* Several files that are read by threads, through one cache: rows against the values written, and memory against the
  * formula of doc/dataset.md. */
+#include "core/order.h"
 #include "part_files.h"
 
 /* Rows of many files at a time, announced or not, with chunks of another size in each file. */
@@ -111,6 +112,50 @@ static void announced_blocks_stay(void)
   end_parts(&p);
 }
 
+/* Blocks read in an epoch of one lane, which shuffles among eight. */
+static int64_t read_epoch(struct msift_files *files, int64_t epoch)
+{
+  enum { CALL = 500 };
+  struct msift_memory memory = {0};
+  struct msift_error error = {0};
+  const struct msift_order order = msift_order_make(files->n, files->caches[0].rows, 1, 8, true, 3, epoch);
+  int64_t ids[CALL], before = files->caches[0].n_begun;
+  static int32_t x[CALL * WIDTH];
+  void *dst[] = {x};
+
+  for (int64_t at = 0, n; at < files->n; at += n) {
+    n = files->n - at < CALL ? files->n - at : CALL;
+    for (int64_t i = 0; i < n; i++)
+      ids[i] = msift_order_id(&order, at + i);
+    CU_ASSERT_EQUAL_FATAL(msift_files_read(files, n, ids, dst, &memory, &error), MPISIFT_OK);
+  }
+  return files->caches[0].n_begun - before;
+}
+
+/* What is held when an epoch begins is not read again, but for little that gives way too soon. */
+static void epochs_share_blocks(void)
+{
+  enum { ROWS = 560000, CHUNK = 4096, HELD = 100 };
+  const struct msift_reading reading = {.cache_bytes = HELD * (CHUNK * WIDTH * sizeof(int32_t) + 64)};
+  const char *x = "x";
+  struct msift_memory memory = {0};
+  struct msift_error error = {0};
+  struct msift_files files;
+  struct parts p;
+
+  begin_parts(&p, 1, (const int64_t[]){ROWS}, CHUNK);
+  CU_ASSERT_EQUAL_FATAL(msift_files_open(&files, p.paths, 1, "/", &x, 1, &reading, NULL, &memory, &error), MPISIFT_OK);
+  CU_ASSERT_EQUAL(files.caches[0].rows, CHUNK);
+  CU_ASSERT(files.caches[0].max_cached >= HELD - 1 && files.caches[0].n_blocks > HELD + 30);
+  for (int64_t epoch = 0; epoch < 4; epoch++) {
+    int64_t begun = read_epoch(&files, epoch), missing = files.caches[0].n_blocks - HELD;
+
+    CU_ASSERT(begun >= (epoch == 0 ? files.caches[0].n_blocks : 1) && begun <= (epoch == 0 ? begun : 2 * missing));
+  }
+  msift_files_close(&files, &memory);
+  end_parts(&p);
+}
+
 /* Bytes that a data set has taken once all rows have been read. */
 static int64_t taken(const struct parts *p, size_t cache_bytes, int threads)
 {
@@ -152,4 +197,5 @@ static void memory_is_bounded(void)
 }
 
 TEST_MAIN("parts", {"threads change nothing", threads_change_nothing}, {"threads with few open", threads_with_few_open},
-          {"announced blocks stay", announced_blocks_stay}, {"memory is bounded", memory_is_bounded})
+          {"announced blocks stay", announced_blocks_stay}, {"epochs share blocks", epochs_share_blocks},
+          {"memory is bounded", memory_is_bounded})
