@@ -118,6 +118,12 @@ static int64_t block_begin(struct msift_finder *f, int64_t block)
   return f->begin;
 }
 
+/* Whether the ids of a block, which come in turn, are worth a table of the window's rounds. */
+static bool pays(const struct msift_finder *f)
+{
+  return (INT64_C(1) << f->window.half_bits) <= 2 * f->order->block;
+}
+
 /* Undo the shuffle of a lane's index inside its window. */
 static int64_t window_inverse(struct msift_finder *f, int64_t lane, int64_t length, int64_t index)
 {
@@ -128,7 +134,7 @@ static int64_t window_inverse(struct msift_finder *f, int64_t lane, int64_t leng
     f->lane = lane;
     f->w = w;
     f->window = window_of(o, lane, length, w);
-    f->window_tabled = msift_rounds_make(&f->of_window, &f->window);
+    f->window_tabled = pays(f) && msift_rounds_make(&f->of_window, &f->window);
   }
   return begin + (f->window_tabled ? msift_permute_inverse_tabled(&f->window, &f->of_window, index - begin)
                                    : msift_permute_inverse(&f->window, index - begin));
