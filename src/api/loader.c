@@ -191,6 +191,12 @@ static mpisift_status allocate(mpisift_loader *l, struct msift_error *error)
                            "rounds of up to %lld positions are too long for one reduction; take a smaller batch, or "
                            "smaller pushes",
                            (long long)l->max_round);
+  if (c->loss_history_length > INT32_MAX - l->max_round) /* counts of the window and a round are words with a sign */
+    return msift_error_set(error, MPISIFT_ERR_ARG,
+                           "config.loss_history_length is %lld; at most %lld is possible with rounds of up to %lld "
+                           "positions",
+                           (long long)c->loss_history_length, (long long)(INT32_MAX - l->max_round),
+                           (long long)l->max_round);
   l->backend = msift_backend_choose(l->config.pin_memory && l->gpu == NULL, error);
   if (l->backend == NULL)
     return error->status;

@@ -365,6 +365,24 @@ static void wrong_thread(void)
   CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
 }
 
-TEST_MAIN("input", {"bad arguments", bad_arguments}, {"differing configuration", differing_configuration},
-          {"NULL arguments", null_arguments}, {"re-entry from a callback", reentry_from_a_callback},
-          {"label out of range", label_out_of_range}, {"wrong thread", wrong_thread})
+/* A window is counted together with a round, where that comes before something expires. */
+static void history_and_round(void)
+{
+  struct world w = world_make("relative", 100, 24);
+  mpisift_source source = world_source(&w);
+  mpisift_loader *loader = NULL;
+  mpisift_ctx *ctx = open_world();
+
+  w.config.loss_history_length = INT32_MAX;
+  CU_ASSERT_EQUAL(mpisift_loader_create(ctx, &w.config, &source, world_score, &w, &loader), MPISIFT_ERR_ARG);
+  CU_ASSERT_PTR_NOT_NULL(strstr(mpisift_error(ctx), "config.loss_history_length is 2147483647; at most 2147480575"));
+  w.config.loss_history_length = 2147480575;
+  CU_ASSERT_EQUAL(mpisift_loader_create(ctx, &w.config, &source, world_score, &w, &loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_loader_destroy(&loader), MPISIFT_OK);
+  CU_ASSERT_EQUAL(mpisift_close(&ctx), MPISIFT_OK);
+}
+
+TEST_MAIN("input", {"history and round", history_and_round}, {"bad arguments", bad_arguments},
+          {"differing configuration", differing_configuration}, {"NULL arguments", null_arguments},
+          {"re-entry from a callback", reentry_from_a_callback}, {"label out of range", label_out_of_range},
+          {"wrong thread", wrong_thread})
