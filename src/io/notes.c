@@ -47,9 +47,11 @@ static int64_t noted_bytes(const struct msift_dataset *d, bool chunks)
   return bytes;
 }
 
+/* Of a field without chunks there are none, nor a place where they are. */
 static void put(struct msift_notes *notes, const void *from, size_t bytes)
 {
-  memcpy(notes->bytes + notes->n, from, bytes);
+  if (bytes > 0)
+    memcpy(notes->bytes + notes->n, from, bytes);
   notes->n += (int64_t)bytes;
 }
 
