@@ -551,7 +551,7 @@ static void draws_together(void)
   uint32_t draws[70];
 
   for (int64_t i = 0; i < 70; i++)
-    ids[i] = (i * i * i - 7) << i % 40;
+    ids[i] = (i * i * i - 7) * (INT64_C(1) << i % 40);
   for (int64_t n = 0; n <= 70; n++) {
     memset(draws, 0, sizeof draws);
     msift_draw_all(key, n, ids, draws);
