@@ -281,6 +281,12 @@ static bool undo(struct msift_scratch *s, const struct msift_filter *filter, con
   return true;
 }
 
+/* Whether a filter was applied to a chunk and changed it: a shuffle of single bytes moves none. */
+static bool works(const struct msift_filters *filters, uint32_t skipped, int i)
+{
+  return applied(skipped, i) && (filters->of[i].kind != MSIFT_SHUFFLE || filters->of[i].element > 1);
+}
+
 bool msift_decode(struct msift_scratch *s, const struct msift_filters *filters, uint32_t skipped, size_t stored,
                   unsigned char *to, size_t raw, struct msift_fault *fault)
 {
@@ -288,16 +294,16 @@ bool msift_decode(struct msift_scratch *s, const struct msift_filters *filters, 
   size_t bytes = stored;
   int first = 0, other = 1;
 
-  while (first < filters->n && !applied(skipped, first))
+  while (first < filters->n && !works(filters, skipped, first))
     first++;
   for (int i = filters->n - 1; i >= first; i--) {
     const struct msift_filter *filter = &filters->of[i];
     unsigned char *out = i == first ? to : s->buffers[other];
     bool right = true;
 
-    if (applied(skipped, i) && filter->kind == MSIFT_FLETCHER32) {
+    if (works(filters, skipped, i) && filter->kind == MSIFT_FLETCHER32) {
       right = check_fletcher32(from, &bytes, fault);
-    } else if (applied(skipped, i)) {
+    } else if (works(filters, skipped, i)) {
       right = undo(s, filter, from, &bytes, out, i == first ? raw : s->room, fault);
       from = out;
       other = 1 - other;
