@@ -17,6 +17,20 @@ AC_DEFUN([MPISIFT_CHECK_ZLIB],
   [AC_MSG_ERROR([zlib not found by pkg-config.  Debian/Ubuntu: apt install zlib1g-dev;
   else set ZLIB_CFLAGS and ZLIB_LIBS])])])
 
+# MPISIFT_CHECK_LIBDEFLATE: deflated chunks, in half the time of zlib.
+AC_DEFUN([MPISIFT_CHECK_LIBDEFLATE],
+[AC_ARG_WITH([libdeflate],
+  [AS_HELP_STRING([--with-libdeflate], [decompress with libdeflate: auto, yes or no, which is with zlib @<:@auto@:>@])],
+  [], [with_libdeflate=auto])
+AC_SUBST([with_libdeflate])
+mpisift_deflate=zlib
+AS_IF([test "$with_libdeflate" != no],
+  [PKG_CHECK_MODULES([LIBDEFLATE], [libdeflate], [mpisift_deflate=libdeflate
+     AC_DEFINE([HAVE_LIBDEFLATE], [1], [Whether deflated chunks are decompressed with libdeflate.])], [:])])
+AS_CASE([$with_libdeflate:$mpisift_deflate], [yes:zlib],
+  [AC_MSG_ERROR([libdeflate not found by pkg-config.  Debian/Ubuntu: apt install libdeflate-dev;
+  else set LIBDEFLATE_CFLAGS and LIBDEFLATE_LIBS, or give --without-libdeflate])])])
+
 # MPISIFT_CHECK_FILTERS: chunks compressed with LZ4 or Zstandard, which HDF5 itself reads with plugins only.
 AC_DEFUN([MPISIFT_CHECK_FILTERS],
 [PKG_CHECK_MODULES([LZ4], [liblz4], [mpisift_filters=LZ4

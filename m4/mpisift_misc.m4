@@ -89,7 +89,7 @@ AC_MSG_NOTICE([
     flags        $CFLAGS $SAN_CFLAGS
     MPI          ${MPI_PC:-compiler wrapper}, $mpisift_mpiexec
     HDF5         $mpisift_hdf5_from
-    filters      shuffle deflate Fletcher32 $mpisift_filters
+    filters      shuffle deflate (by $mpisift_deflate) Fletcher32 $mpisift_filters
     OpenBLAS     $OPENBLAS_LIBS
     CUDA         $mpisift_cuda_says
     NCCL         $mpisift_nccl_says

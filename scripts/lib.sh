@@ -4,7 +4,7 @@
 
 # shellcheck disable=SC2034  # used by the scripts
 build_packages="build-essential autoconf automake libtool pkg-config libopenmpi-dev openmpi-bin \
-libhdf5-openmpi-dev libopenblas-dev librandom123-dev zlib1g-dev"
+libhdf5-openmpi-dev libopenblas-dev librandom123-dev zlib1g-dev libdeflate-dev"
 # shellcheck disable=SC2034  # used by scripts/check
 test_packages="libcunit1-dev clang-format hdf5-tools liblz4-dev libzstd-dev"
 # shellcheck disable=SC2034  # used by scripts/check

@@ -125,6 +125,8 @@ libmpisift_core_la_SOURCES = \
 	src/io/gather.c \
 	src/io/h5.c \
 	src/io/h5.h \
+	src/io/inflate.c \
+	src/io/inflate.h \
 	src/io/notes.c \
 	src/io/notes.h \
 	src/io/outside.c \
@@ -139,7 +141,8 @@ libmpisift_core_la_SOURCES = \
 	src/io/storage.h
 libmpisift_core_la_CPPFLAGS = $(library_cppflags)
 libmpisift_core_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS)
-libmpisift_core_la_LIBADD = libmpisift_kernels.la $(HDF5_LIBS) $(ZLIB_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(MPI_LIBS) -lm
+libmpisift_core_la_LIBADD = libmpisift_kernels.la $(HDF5_LIBS) $(ZLIB_LIBS) $(LIBDEFLATE_LIBS) $(LZ4_LIBS) \
+	$(ZSTD_LIBS) $(MPI_LIBS) -lm
 
 # The loss kernels, once for each instruction set.
 kernel_sources = \

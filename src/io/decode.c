@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "io/inflate.h"
+
 #ifdef HAVE_LZ4
 #include <lz4.h>
 #endif
@@ -50,12 +52,11 @@ mpisift_status msift_scratch_init(struct msift_scratch *s, size_t raw, struct ms
   }
   s->buffers[0] = msift_align(s->memory);
   s->buffers[1] = s->buffers[0] + s->room;
-  if (inflateInit(&s->inflate) != Z_OK) {
-    msift_free(memory, &s->memory);
-    s->room = 0;
-    return msift_error_set(error, MPISIFT_ERR_MEMORY, "cannot allocate what zlib decompresses with");
+  s->inflate = msift_inflate_begin();
+  if (s->inflate == NULL) {
+    msift_scratch_destroy(s, memory);
+    return msift_error_set(error, MPISIFT_ERR_MEMORY, "cannot allocate what chunks are decompressed with");
   }
-  s->can_inflate = true;
 #ifdef HAVE_ZSTD
   s->zstd = ZSTD_createDCtx();
 #endif
@@ -64,9 +65,8 @@ mpisift_status msift_scratch_init(struct msift_scratch *s, size_t raw, struct ms
 
 void msift_scratch_destroy(struct msift_scratch *s, struct msift_memory *memory)
 {
-  if (s->can_inflate)
-    inflateEnd(&s->inflate);
-  s->can_inflate = false;
+  msift_inflate_end(s->inflate);
+  s->inflate = NULL;
 #ifdef HAVE_ZSTD
   ZSTD_freeDCtx(s->zstd);
   s->zstd = NULL;
@@ -128,23 +128,12 @@ static void unshuffle(const unsigned char *restrict from, size_t bytes, size_t s
   memcpy(to + n * size, from + n * size, rest);
 }
 
-static bool undo_deflate(z_stream *stream, const unsigned char *from, size_t bytes, unsigned char *to, size_t room,
+static bool undo_deflate(void *state, const unsigned char *from, size_t bytes, unsigned char *to, size_t room,
                          size_t *made, struct msift_fault *fault)
 {
-  int code;
+  const char *wrong = msift_inflate(state, from, bytes, to, room, made);
 
-  inflateReset(stream);
-  stream->next_in = (unsigned char *)(uintptr_t)from;
-  stream->avail_in = (uInt)bytes;
-  stream->next_out = to;
-  stream->avail_out = (uInt)room;
-  code = inflate(stream, Z_FINISH);
-  *made = room - stream->avail_out;
-  if (code == Z_STREAM_END)
-    return true;
-  return refuse(fault, code == Z_MEM_ERROR      ? "no memory to decompress a chunk"
-                       : stream->avail_out == 0 ? "a chunk decompresses to more than its size; the file is damaged"
-                                                : "a chunk does not decompress; the file is damaged");
+  return wrong == NULL || refuse(fault, wrong);
 }
 
 #ifdef HAVE_LZ4
@@ -266,7 +255,7 @@ static bool undo(struct msift_scratch *s, const struct msift_filter *filter, con
                  unsigned char *to, size_t room, struct msift_fault *fault)
 {
   if (filter->kind == MSIFT_DEFLATE)
-    return undo_deflate(&s->inflate, from, *bytes, to, room, bytes, fault);
+    return undo_deflate(s->inflate, from, *bytes, to, room, bytes, fault);
 #ifdef HAVE_LZ4
   if (filter->kind == MSIFT_LZ4)
     return undo_lz4(from, *bytes, to, room, bytes, fault);

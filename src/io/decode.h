@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <zlib.h>
 
 #include "base/memory.h"
 
@@ -33,10 +32,9 @@ struct msift_fault {
 /* What a thread decodes with: two buffers, of which the first takes what is read. */
 struct msift_scratch {
   unsigned char *memory, *buffers[2];
-  size_t room; /* of a buffer */
-  z_stream inflate;
-  bool can_inflate;
-  void *zstd; /* its context; NULL where there is none */
+  size_t room;   /* of a buffer */
+  void *inflate; /* see inflate.h */
+  void *zstd;    /* its context; NULL where there is none */
 };
 
 /* Whether this library was built to undo a filter. */
