@@ -100,17 +100,17 @@ tool_helpers = \
 	tests/tools/hostile \
 	tests/tools/peak
 shell_tests = \
+	tests/tools/train.sh \
+	tests/tools/bench.sh \
+	tests/tools/hostile.sh \
+	tests/tools/convert.sh \
+	tests/tools/info.sh \
 	tests/digest.sh \
 	tests/format.sh \
 	tests/headers.sh \
 	tests/layers.sh \
 	tests/messages.sh \
-	tests/symbols.sh \
-	tests/tools/bench.sh \
-	tests/tools/convert.sh \
-	tests/tools/hostile.sh \
-	tests/tools/info.sh \
-	tests/tools/train.sh
+	tests/symbols.sh
 test_helpers = \
 	tests/gpu/on_device.h \
 	tests/gpu/device.h \
@@ -129,12 +129,13 @@ test_helpers = \
 	tests/unit/fleet.h \
 	tests/unit/sifter.h
 
+# The longest come first, so that none runs alone in the end.
+check_PROGRAMS += $(scale_programs) $(tool_helpers) tests/bench/read_loop tests/gpu/bench_device
+TESTS += $(shell_tests) tests/scale/saving
 if HAVE_CUNIT
 check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests) $(digest)
-TESTS += $(unit_tests) $(mpi_tests) $(gpu_tests)
+TESTS += $(mpi_tests) $(gpu_tests) $(unit_tests)
 endif
-check_PROGRAMS += $(scale_programs) $(tool_helpers) tests/bench/read_loop tests/gpu/bench_device
-TESTS += tests/scale/saving $(shell_tests)
 EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh \
 	tests/installcheck.sh tests/lsan.supp tests/valgrind.supp tests/yield.c
 
