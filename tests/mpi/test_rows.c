@@ -23,6 +23,18 @@ static void write_file(const struct fixture *f, int file, int64_t size)
   free(bytes);
 }
 
+/* Bytes of a field of `bytes` bytes that differ from those of a file from a place on; elements of more than one byte
+ * are turned round. */
+static int64_t count_in_row(const unsigned char *field, int file, int64_t place, int64_t bytes, int64_t element)
+{
+  int64_t wrong = 0;
+
+  for (int64_t first = 0; first < bytes; first += element)
+    for (int64_t b = 0; b < element; b++)
+      wrong += field[first + b] != byte_at(file, place + first + element - 1 - b);
+  return wrong;
+}
+
 /* Bytes that differ from what the layout says; `swapped`: elements are turned round. −1 where reading fails. `lengths`:
  * rows of each file. */
 static int64_t count_wrong(const mpisift_row_files *files, const mpisift_source *s, const int64_t *lengths, int64_t n,
@@ -35,17 +47,18 @@ static int64_t count_wrong(const mpisift_row_files *files, const mpisift_source 
     dst[k] = malloc((size_t)n * mpisift_field_bytes(&s->fields[k]));
   wrong = s->read(s->user, n, ids, dst) != 0 ? -1 : 0;
   for (int k = 0; k < s->n_fields; k++) {
-    int64_t bytes = (int64_t)mpisift_field_bytes(&s->fields[k]), size = (int64_t)mpisift_type_size(s->fields[k].type);
+    int64_t bytes = (int64_t)mpisift_field_bytes(&s->fields[k]);
+    int64_t element = swapped ? (int64_t)mpisift_type_size(s->fields[k].type) : 1;
     int64_t offset = files->offsets == NULL ? behind : files->offsets[k];
 
-    for (int64_t i = 0; i < n * bytes && wrong >= 0; i++) {
-      int64_t row = ids[i / bytes], b = i % bytes;
+    for (int64_t i = 0; i < n && wrong >= 0; i++) {
+      int64_t row = ids[i];
       int file = 0;
 
       for (; row >= lengths[file]; file++)
         row -= lengths[file];
-      b = swapped ? b / size * size + size - 1 - b % size : b;
-      wrong += ((unsigned char *)dst[k])[i] != byte_at(file, files->header + row * files->stride + offset + b);
+      wrong += count_in_row((unsigned char *)dst[k] + i * bytes, file, files->header + row * files->stride + offset,
+                            bytes, element);
     }
     behind += bytes;
     free(dst[k]);
