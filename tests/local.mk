@@ -99,13 +99,14 @@ digest = tests/mpi/digest
 tool_helpers = \
 	tests/tools/hostile \
 	tests/tools/peak
-shell_tests = \
+tool_tests = \
 	tests/tools/train.sh \
 	tests/tools/bench.sh \
 	tests/tools/hostile.sh \
 	tests/tools/convert.sh \
 	tests/tools/info.sh \
-	tests/digest.sh \
+	tests/digest.sh
+source_tests = \
 	tests/format.sh \
 	tests/headers.sh \
 	tests/layers.sh \
@@ -131,12 +132,12 @@ test_helpers = \
 
 # The longest come first, so that none runs alone in the end.
 check_PROGRAMS += $(scale_programs) $(tool_helpers) tests/bench/read_loop tests/gpu/bench_device
-TESTS += $(shell_tests) tests/scale/saving
+TESTS += $(tool_tests) $(source_tests) tests/scale/saving
 if HAVE_CUNIT
 check_PROGRAMS += $(unit_tests) $(mpi_tests) $(gpu_tests) $(digest)
 TESTS += $(mpi_tests) $(gpu_tests) $(unit_tests)
 endif
-EXTRA_DIST += $(shell_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh \
+EXTRA_DIST += $(tool_tests) $(source_tests) $(test_helpers) tests/scale/cluster.xml tests/scale/smpi.sh tests/run-mpi.sh \
 	tests/installcheck.sh tests/lsan.supp tests/valgrind.supp tests/yield.c
 
 # On a machine with GPUs.
