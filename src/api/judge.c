@@ -141,15 +141,14 @@ static bool record(mpisift_loader *l, int64_t begin, int64_t n, struct msift_can
   int64_t n_seen = 0, offset = l->history.end - l->stage.begin;
   bool all_good = make_candidates(l, begin, n, candidates, good);
   struct msift_seen seen[BLOCK];
-  int16_t bins[BLOCK];
 
   msift_candidates_find(n, candidates, &l->history);
   for (int64_t i = 0; i < n; i++) {
-    seen[n_seen] = (struct msift_seen){positions[i] + offset, candidates[i].key, candidates[i].group};
-    bins[n_seen] = candidates[i].bin;
+    seen[n_seen] =
+        (struct msift_seen){positions[i] + offset, candidates[i].key, candidates[i].group, candidates[i].bin};
     n_seen += good[i];
   }
-  msift_history_add(&l->history, l->stage.round, n_seen, seen, bins, changes);
+  msift_history_add(&l->history, l->stage.round, n_seen, seen, changes);
   return all_good;
 }
 

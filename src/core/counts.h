@@ -38,11 +38,12 @@ bool msift_counts_crowd(const struct msift_counts *counts, const struct msift_bi
 /* Losses in bins before a bin, or before the end of the last. */
 static inline uint64_t msift_counts_below(const struct msift_counts *counts, int bin)
 {
-  int block = bin / MSIFT_COUNTS_BLOCK;
+  int block = bin / MSIFT_COUNTS_BLOCK, rest = bin % MSIFT_COUNTS_BLOCK;
+  const uint64_t *in = counts->in + bin - rest;
   uint64_t below = counts->before[block];
 
-  for (int b = block * MSIFT_COUNTS_BLOCK; b < bin; b++)
-    below += counts->in[b];
+  for (int i = 0; i < MSIFT_COUNTS_BLOCK - 1; i++) /* without a branch: places are found one after the other */
+    below += in[i] & -(uint64_t)(i < rest);
   return below;
 }
 

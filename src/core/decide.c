@@ -6,7 +6,7 @@
 
 #include "core/schedule.h"
 
-enum { DRAWS = 16 }; /* made at once */
+enum { DRAWS = 16, MANY = 256 }; /* random numbers made at once; candidates decided on at once */
 
 /* A block's samples go through one round of Philox each. */
 static void draw_round(uint32_t key, uint32_t *low, uint32_t *high)
@@ -84,9 +84,10 @@ void msift_decider_refresh(struct msift_decider *d, double fraction, double shar
   memset(d->made, 0, sizeof d->made);
 }
 
+/* The nearest integer, halves upwards: what is added is the largest number below a half. */
 static uint64_t integer_threshold(double p)
 {
-  return p >= 1 ? MSIFT_CERTAIN : p > 0 ? (uint64_t)llround(p * 0x1p32) : 0;
+  return p >= 1 ? MSIFT_CERTAIN : p > 0 ? (uint64_t)(p * 0x1p32 + 0x1.fffffffffffffp-2) : 0;
 }
 
 static uint64_t make_threshold(const struct msift_decider *d, float value, struct msift_place place)
@@ -94,14 +95,22 @@ static uint64_t make_threshold(const struct msift_decider *d, float value, struc
   return integer_threshold(d->policy->rule->probability(&d->terms, value, place));
 }
 
+static inline bool is_made(const struct msift_decider *d, int bin)
+{
+  return d->made[bin / 64] >> bin % 64 & 1;
+}
+
+static inline void note_made(struct msift_decider *d, int bin)
+{
+  d->made[bin / 64] |= UINT64_C(1) << bin % 64;
+}
+
 /* For rules that go by percentiles alone. */
 static inline uint64_t bin_threshold(struct msift_decider *d, int bin)
 {
-  uint64_t bit = UINT64_C(1) << bin % 64, *made = &d->made[bin / 64];
-
-  if ((*made & bit) == 0) {
+  if (!is_made(d, bin)) {
     d->thresholds[bin] = make_threshold(d, NAN, msift_history_bin_place(d->history, bin));
-    *made |= bit;
+    note_made(d, bin);
   }
   return d->thresholds[bin];
 }
@@ -226,12 +235,34 @@ static bool plain(const struct msift_decider *d)
          c->class_floor <= 0 && c->floor <= 0 && c->weights == MPISIFT_WEIGHTS_POLICY;
 }
 
+/* By their bins, of up to MANY. Thresholds that have yet to be made are made together, so that what they need of the
+ * history, mostly far from the caches, is fetched at once. */
+static void decide_plain(struct msift_decider *d, int64_t n, const struct msift_candidate *candidates,
+                         struct msift_verdict *verdicts)
+{
+  struct msift_place places[MANY];
+  int16_t bins[MANY];
+  int n_bins = 0;
+
+  for (int64_t i = 0; i < n; i++)
+    if (!is_made(d, candidates[i].bin)) {
+      bins[n_bins++] = candidates[i].bin;
+      note_made(d, candidates[i].bin);
+    }
+  for (int i = 0; i < n_bins; i++)
+    places[i] = msift_history_bin_place(d->history, bins[i]);
+  for (int i = 0; i < n_bins; i++)
+    d->thresholds[bins[i]] = make_threshold(d, NAN, places[i]);
+  for (int64_t i = 0; i < n; i++)
+    verdicts[i] = (struct msift_verdict){.threshold = d->thresholds[candidates[i].bin], .weight = 1};
+}
+
 void msift_decide_all(struct msift_decider *d, int64_t n, const struct msift_candidate *candidates, int64_t epoch,
                       struct msift_verdict *verdicts)
 {
   if (plain(d))
-    for (int64_t i = 0; i < n; i++)
-      verdicts[i] = (struct msift_verdict){.threshold = bin_threshold(d, candidates[i].bin), .weight = 1};
+    for (int64_t i = 0; i < n; i += MANY)
+      decide_plain(d, n - i < MANY ? n - i : MANY, candidates + i, verdicts + i);
   else
     for (int64_t i = 0; i < n; i++)
       verdicts[i] = decide(d, &candidates[i], epoch);

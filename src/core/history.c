@@ -55,9 +55,9 @@ static int64_t count_below(const struct msift_history *h, uint32_t key, bool equ
 struct msift_place msift_history_bin_place(const struct msift_history *h, int bin)
 {
   double total = (double)h->total;
-  uint64_t below = msift_counts_below(&h->counts, bin);
+  int64_t below = (int64_t)msift_counts_below(&h->counts, bin); /* numbers with a sign convert to double at once */
 
-  return (struct msift_place){(double)below / total, (double)(below + h->counts.in[bin]) / total};
+  return (struct msift_place){(double)below / total, (double)(below + (int64_t)h->counts.in[bin]) / total};
 }
 
 struct msift_place msift_history_place(const struct msift_history *h, uint32_t key)
@@ -101,7 +101,7 @@ mpisift_status msift_history_reserve(struct msift_history *h, struct msift_memor
   return reserve_sorted(h, memory, error, h->window.n + round.places);
 }
 
-static const struct msift_seen *seen_at(const struct msift_ring *ring, int64_t i)
+static struct msift_seen *seen_at(const struct msift_ring *ring, int64_t i)
 {
   return msift_ring_at(ring, i);
 }
@@ -125,16 +125,21 @@ static int64_t expired(const struct msift_ring *ring, int64_t oldest)
   return low;
 }
 
-/* Add `change` to the word of the bin of each of n losses of the window. */
-static void count_bins(const struct msift_history *h, const struct msift_bins *bins, int64_t begin, int64_t end,
-                       uint32_t change, uint32_t *words)
+/* Count the losses that go, by their bins. */
+static void count_gone(const struct msift_history *h, int64_t gone, uint32_t *words)
 {
-  for (int64_t i = begin, run; i < end; i += run) {
-    const struct msift_seen *seen = seen_at(&h->seen, i);
+  for (int64_t i = 0; i < gone; i++)
+    words[seen_at(&h->seen, i)->bin]--;
+}
 
-    run = msift_ring_run(&h->seen, i, end - i);
-    for (int64_t k = 0; k < run; k++)
-      words[msift_bin(bins, seen[k].key)] += change;
+/* Find the bins of losses anew, and count by these. */
+static void count_anew(struct msift_history *h, int64_t begin, int64_t end, uint32_t *words)
+{
+  for (int64_t i = begin; i < end; i++) {
+    struct msift_seen *seen = seen_at(&h->seen, i);
+
+    seen->bin = (int16_t)msift_bin(&h->next, seen->key);
+    words[seen->bin]++;
   }
 }
 
@@ -151,9 +156,9 @@ void msift_history_begin(struct msift_history *h, struct msift_history_round rou
   for (int64_t i = 0; i < gone && h->groups > 0; i++)
     words[seen_at(&h->seen, i)->group]--;
   if (h->refitting)
-    count_bins(h, &h->next, gone, h->seen.n, 1, words + h->groups);
+    count_anew(h, gone, h->seen.n, words + h->groups);
   else if (!h->exact)
-    count_bins(h, &h->bins, 0, gone, UINT32_MAX, words + h->groups);
+    count_gone(h, gone, words + h->groups);
 }
 
 /* Of those of a round longer than the window, the first does not come into it. */
@@ -179,7 +184,7 @@ static void stage(struct msift_history *h, int64_t n, const struct msift_seen *s
 }
 
 void msift_history_add(struct msift_history *h, struct msift_history_round round, int64_t n,
-                       const struct msift_seen *seen, const int16_t *bins, uint32_t *words)
+                       const struct msift_seen *seen, uint32_t *words)
 {
   uint32_t *in_bins = words + h->groups;
   int64_t old = count_old(h, round, n, seen), end = h->end;
@@ -191,11 +196,10 @@ void msift_history_add(struct msift_history *h, struct msift_history_round round
     for (int64_t i = 0; i < n; i++)
       in_bins[seen[i].order - end] = seen[i].key;
   else if (h->refitting)
-    for (int64_t i = old; i < n; i++)
-      in_bins[msift_bin(&h->next, seen[i].key)]++;
+    count_anew(h, h->seen.n + h->staged - n + old, h->seen.n + h->staged, in_bins);
   else
     for (int64_t i = old; i < n; i++)
-      in_bins[bins[i]]++;
+      in_bins[seen[i].bin]++;
 }
 
 void msift_history_note(struct msift_history *h, int64_t n, const int64_t *positions, int64_t begin)

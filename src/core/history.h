@@ -16,6 +16,7 @@ struct msift_seen {
   int64_t order; /* place in the sequence of all scored candidates, ascending */
   uint32_t key;  /* of the loss */
   int32_t group; /* class; 0 where there are none */
+  int16_t bin;   /* of the loss, in the history's bins; of no matter to an exact history */
 };
 
 struct msift_history {
@@ -83,10 +84,9 @@ mpisift_status msift_history_reserve(struct msift_history *history, struct msift
  * go to msift_history_commit(); until then a round may begin again. */
 void msift_history_begin(struct msift_history *history, struct msift_history_round round, uint32_t *words);
 
-/* seen: [n], of this rank's next candidates, in ascending order, which is end + place in the round. bins: [n], theirs,
- * which do not matter to an exact history. There is room. */
+/* seen: [n], of this rank's next candidates, in ascending order, which is end + place in the round. There is room. */
 void msift_history_add(struct msift_history *history, struct msift_history_round round, int64_t n,
-                       const struct msift_seen *seen, const int16_t *bins, uint32_t *words);
+                       const struct msift_seen *seen, uint32_t *words);
 
 /* For a window whose keys are kept and counted elsewhere, on a device. How many of this rank's oldest losses the
  * round's passing takes from the window; and in place of msift_history_begin() and _add(): note the orders of this

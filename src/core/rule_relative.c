@@ -23,7 +23,7 @@ static double power(double x, double e)
 {
   double result = 1;
 
-  if (e != floor(e) || e > 16)
+  if (e > 16 || e != (double)(int)e)
     return pow(x, e);
   for (int n = (int)e; n > 0; n--)
     result *= x;

@@ -90,6 +90,11 @@ void bench_slowest(const bench_job *job, double *samples, int64_t n)
   MPI_Allreduce(MPI_IN_PLACE, samples, (int)n, MPI_DOUBLE, MPI_MAX, job->comm);
 }
 
+void bench_quickest(const bench_job *job, double *samples, int64_t n)
+{
+  MPI_Allreduce(MPI_IN_PLACE, samples, (int)n, MPI_DOUBLE, MPI_MIN, job->comm);
+}
+
 static void key_of(const bench_option *option, char *key)
 {
   snprintf(key, BENCH_MAX_KEY, "%s", option->name);

@@ -57,8 +57,10 @@ bool bench_all(const bench_job *job, bool mine);
 /* Wait for all ranks, so that no late one is waited for in what is timed; then the time, of msift_seconds(). */
 double bench_start(const bench_job *job);
 
-/* Replace each of n samples by the largest of all ranks. */
+/* Replace each of n samples by the largest of all ranks; or by the smallest, which of a collective call is that of the
+ * rank that came last, and so without waiting for ranks. */
 void bench_slowest(const bench_job *job, double *samples, int64_t n);
+void bench_quickest(const bench_job *job, double *samples, int64_t n);
 
 /* Median of n >= 1 samples. Sorts them. */
 double bench_median(double *samples, int64_t n);

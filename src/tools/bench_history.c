@@ -189,10 +189,10 @@ static bool feed(subject *s, double t)
   msift_history_begin(h, round, s->words);
   for (int64_t i = 0; i < s->round; i++) {
     float loss = s->losses[s->n + i] = (float)s->of->draw(&s->draws, t);
-    struct msift_seen seen = {h->end + i, msift_key(loss), 0};
-    int16_t bin = (int16_t)msift_bin(&h->bins, seen.key);
+    uint32_t key = msift_key(loss);
+    struct msift_seen seen = {h->end + i, key, 0, (int16_t)msift_bin(&h->bins, key)};
 
-    msift_history_add(h, round, 1, &seen, &bin, s->words);
+    msift_history_add(h, round, 1, &seen, s->words);
   }
   msift_history_commit(h, round, s->round, s->words);
   s->n += s->round;

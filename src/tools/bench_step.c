@@ -28,6 +28,7 @@ enum {
   SKEW,
   DECIDE,
   REDUCE,
+  LATE,
   SEND,
   RECEIVE,
   FILL,
@@ -48,8 +49,10 @@ typedef struct step_run {
   mpisift_dataset *dataset; /* NULL: in memory */
   mpisift_source stored;
   double *seconds[PARTS], *ratios;
-  double skew; /* waited for peers after scoring, so far */
-  uint32_t *buffer;
+  double skew;      /* waited for peers after scoring, so far */
+  bool reduces;     /* the step is one for a bare allreduce, */
+  double reduced;   /* which takes so long */
+  uint32_t *buffer; /* of it */
   int64_t steps;
 } step_run;
 
@@ -83,7 +86,16 @@ static void prefetch_stored(void *user, int64_t n, const int64_t *ids)
   run->stored.prefetch(run->stored.user, n, ids);
 }
 
-/* Peers that score more slowly are waited for here, and not in the library's reduction. */
+static double time_bare(step_run *run)
+{
+  double begin = msift_seconds();
+
+  MPI_Allreduce(MPI_IN_PLACE, run->buffer, run->loader->reduction.n, MPI_UINT32_T, MPI_SUM, run->job->comm);
+  return msift_seconds() - begin;
+}
+
+/* Peers that score more slowly are waited for here, and not in the library's reduction. In some steps a bare allreduce
+ * is timed, when as little is in the caches as for the library's. */
 static int score(void *user, const mpisift_batch *candidates, const mpisift_scores *scores)
 {
   step_run *run = user;
@@ -96,6 +108,8 @@ static int score(void *user, const mpisift_batch *candidates, const mpisift_scor
 
   MPI_Barrier(run->job->comm);
   run->skew += msift_seconds() - begin;
+  if (run->reduces)
+    run->reduced = time_bare(run);
   return status != MPISIFT_OK;
 }
 
@@ -183,14 +197,6 @@ static void train(step_run *run, const mpisift_batch *batch)
   mlp_update(net, &sgd, 0.01, (double)batch->global_n);
 }
 
-static double time_bare(step_run *run)
-{
-  double begin = bench_start(run->job);
-
-  MPI_Allreduce(MPI_IN_PLACE, run->buffer, run->loader->reduction.n, MPI_UINT32_T, MPI_SUM, run->job->comm);
-  return msift_seconds() - begin;
-}
-
 /* Copying rows from one on: what it costs at least to read as many, or to put them together in a batch. */
 static double time_copy(step_run *run, int64_t first, int64_t rows)
 {
@@ -202,7 +208,7 @@ static double time_copy(step_run *run, int64_t first, int64_t rows)
   return msift_seconds() - begin;
 }
 
-/* Right after the training step, when little is in the caches: so it is for the library. */
+/* Rows are copied right after the training step, when little is in the caches: so it is for the library. */
 static void note(step_run *run, int64_t k, double step, double trained, double skew)
 {
   const struct msift_tally *from = &run->loader->at_step, *to = &run->loader->after_step;
@@ -220,8 +226,9 @@ static void note(step_run *run, int64_t k, double step, double trained, double s
   part[RECEIVE] = to->seconds[MSIFT_RECEIVE] - from->seconds[MSIFT_RECEIVE];
   part[FILL] = to->seconds[MSIFT_FILL] - from->seconds[MSIFT_FILL];
   part[EXCHANGE] = part[SEND] + part[RECEIVE] + part[FILL];
-  part[OWN] = part[DECIDE] + part[REDUCE] + part[SEND] + fmax(part[FILL] - part[ROWS], 0);
-  part[BARE] = time_bare(run);
+  part[LATE] = part[REDUCE];
+  part[OWN] = part[DECIDE] + part[SEND] + fmax(part[FILL] - part[ROWS], 0); /* but for the reduction */
+  part[BARE] = run->reduced;
   for (int p = 0; p < PARTS; p++)
     run->seconds[p][k] = part[p];
 }
@@ -249,9 +256,30 @@ static mpisift_status run_steps(step_run *run)
   mpisift_status status = MPISIFT_OK;
 
   mlp_reset(&run->net, 1);
-  for (int64_t k = -warm; k < run->steps && status == MPISIFT_OK; k++)
-    status = run_step(run, k);
+  for (int64_t k = -warm; k < run->steps && status == MPISIFT_OK; k++) {
+    run->reduces = true;
+    status = run_step(run, -1);
+    run->reduces = false;
+    if (status == MPISIFT_OK)
+      status = run_step(run, k);
+  }
   return status;
+}
+
+/* Each part takes as long as on the slowest rank; a reduction, as on the rank that comes last, and the others wait. */
+static void combine(step_run *run)
+{
+  double *const *part = run->seconds;
+
+  for (int p = 0; p < PARTS; p++)
+    if (p == REDUCE || p == BARE)
+      bench_quickest(run->job, part[p], run->steps);
+    else
+      bench_slowest(run->job, part[p], run->steps);
+  for (int64_t k = 0; k < run->steps; k++) {
+    part[LATE][k] -= part[REDUCE][k];
+    part[OWN][k] += part[REDUCE][k];
+  }
 }
 
 static double mean(double *samples, int64_t n)
@@ -276,19 +304,19 @@ static void put(step_run *run)
       {"score_us", "scoring them: forward passes"},
       {"skew_us", "waiting for peers that score more slowly"},
       {"decide_us", "deciding, recording, pooling"},
-      {"reduce_us", "the round's reduction"},
+      {"reduce_us", "the round's reduction, for the rank that comes last"},
+      {"late_us", "waiting in it for ranks that decide more slowly"},
       {"send_us", "planning the exchange, packing and posting its messages"},
       {"receive_us", "waiting for the peers' messages"},
       {"fill_us", "moving rows to the batch or into the pool"},
       {"rows_us", "copying as many rows as the batch has"},
       {"exchange_us", "sending, receiving and filling"},
       {"own_us", "the library's own work: deciding, reducing, sending, and filling beyond a bare copy"},
-      {"bare_us", "a bare allreduce of the same buffer"},
+      {"bare_us", "a bare allreduce of the same buffer in its place, in steps between"},
   };
   bench_job *job = run->job;
 
-  for (int p = 0; p < PARTS; p++)
-    bench_slowest(job, run->seconds[p], run->steps);
+  combine(run);
   for (int p = 0; p < PARTS; p++)
     bench_put(job, "", parts[p].name, 1e6 * (p == WAIT ? mean : bench_median)(run->seconds[p], run->steps),
               parts[p].what);

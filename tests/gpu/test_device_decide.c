@@ -168,7 +168,7 @@ static bool record(struct run *r, int64_t i, struct msift_candidate *c)
   msift_candidates_find(1, c, h);
   r->keys[at] = c->key;
   r->groups[at] = c->group;
-  msift_history_add(h, r->round, 1, &(struct msift_seen){h->end + places[i], c->key, c->group}, &c->bin,
+  msift_history_add(h, r->round, 1, &(struct msift_seen){h->end + places[i], c->key, c->group, c->bin},
                     expected.changes);
   return true;
 }

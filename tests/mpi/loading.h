@@ -195,8 +195,8 @@ static inline void oracle_round(const struct world *w, struct oracle *o, struct 
     if (scored) {
       msift_candidates_find(1, &candidate, &d->history);
       msift_history_add(&d->history, round, 1,
-                        &(struct msift_seen){d->history.end + q - begin, candidate.key, candidate.group},
-                        &candidate.bin, words);
+                        &(struct msift_seen){d->history.end + q - begin, candidate.key, candidate.group, candidate.bin},
+                        words);
     }
     verdict = sifting ? msift_decide(&d->decider, &candidate, s.epoch) : msift_accept_all();
     s.probability = msift_probability(verdict.threshold);

@@ -167,7 +167,7 @@ static inline void oracle_push(const struct pushing *p, struct push_oracle *po, 
     if (scored && !bad) {
       msift_candidates_find(1, &candidate, &d->history);
       msift_history_add(&d->history, round, 1,
-                        &(struct msift_seen){d->history.end + c->position, candidate.key, c->group}, &candidate.bin,
+                        &(struct msift_seen){d->history.end + c->position, candidate.key, c->group, candidate.bin},
                         words);
     }
     if (!bad)

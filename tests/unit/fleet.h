@@ -139,7 +139,7 @@ static inline void fleet_share(const struct fleet *f, int rank, int64_t begin, s
 
     if (fleet_scorer(f, f->end + s->place) != rank)
       continue;
-    share->seen[share->n++] = (struct msift_seen){f->end + s->place, msift_key(s->loss), s->group};
+    share->seen[share->n++] = (struct msift_seen){f->end + s->place, msift_key(s->loss), s->group, 0};
   }
 }
 
@@ -159,9 +159,8 @@ static inline void fleet_exchange(struct fleet *f, struct msift_history_round ro
     CU_ASSERT_EQUAL_FATAL(msift_history_reserve(&f->on[r], &f->memory, &f->error, round, share->n), MPISIFT_OK);
     msift_history_begin(&f->on[r], round, words);
     for (int64_t i = 0; i < share->n; i++) {
-      int16_t bin = (int16_t)msift_bin(&f->on[r].bins, share->seen[i].key);
-
-      msift_history_add(&f->on[r], round, 1, &share->seen[i], &bin, words);
+      share->seen[i].bin = (int16_t)msift_bin(&f->on[r].bins, share->seen[i].key);
+      msift_history_add(&f->on[r], round, 1, &share->seen[i], words);
     }
     for (int64_t i = 0; i < n; i++)
       sums[i] += words[i];

@@ -61,10 +61,11 @@ static inline void sifter_learn(struct sifter *s, const float *values, const int
   CU_ASSERT_EQUAL(msift_history_reserve(&s->history, &s->memory, &s->error, round, n), MPISIFT_OK);
   msift_history_begin(&s->history, round, words);
   for (int64_t i = 0; i < n; i++) {
-    struct msift_seen seen = {s->history.end + i, msift_key(values[i]), groups == NULL ? 0 : groups[i]};
-    int16_t bin = (int16_t)msift_bin(&s->history.bins, seen.key);
+    uint32_t key = msift_key(values[i]);
+    int16_t bin = (int16_t)msift_bin(&s->history.bins, key);
+    struct msift_seen seen = {s->history.end + i, key, groups == NULL ? 0 : groups[i], bin};
 
-    msift_history_add(&s->history, round, 1, &seen, &bin, words);
+    msift_history_add(&s->history, round, 1, &seen, words);
   }
   msift_history_commit(&s->history, round, n, words);
   msift_decider_refresh(&s->decider, 0, 0);

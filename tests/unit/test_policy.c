@@ -400,6 +400,33 @@ static void loss_at_probability_is_the_first(void)
   CU_ASSERT_EQUAL(wrong, 0);
 }
 
+static uint64_t threshold_at(struct sifter *s, double p)
+{
+  s->config.keep = p;
+  msift_decider_refresh(&s->decider, 0, 0);
+  return msift_decider_threshold(&s->decider, 1);
+}
+
+/* Thresholds are the nearest integers, halves away from zero, at halves and right beside them too. */
+static void thresholds_are_rounded(void)
+{
+  struct sifter *s = sifter_new((struct sifter_kind){"random", 100, false, 0});
+  struct draw d = {UINT64_C(5)};
+  int64_t wrong = 0;
+
+  for (int i = 0; i < 20000; i++) {
+    double half = ((double)draw_below(&d, INT64_C(1) << (1 + i % 32)) + 0.5) * 0x1p-32;
+    const double p[] = {half, nextafter(half, 0), nextafter(half, 1), half + draw_unit(&d) * 0x1p-32};
+
+    for (int k = 0; k < 4; k++)
+      wrong += p[k] < 1 && threshold_at(s, p[k]) != (uint64_t)llround(p[k] * 0x1p32);
+  }
+  CU_ASSERT_EQUAL(wrong, 0);
+  CU_ASSERT_EQUAL(threshold_at(s, nextafter(0.5, 0) * 0x1p-32), 0);
+  CU_ASSERT_EQUAL(threshold_at(s, 1), MSIFT_CERTAIN);
+  sifter_free(s);
+}
+
 static void refuse(const char *policy, double value, const char *field)
 {
   struct msift_error error = {0};
@@ -575,7 +602,8 @@ TEST_MAIN("policy", {"relative keeps its share", relative_keeps_its_share},
           {"absolute looks at the loss", absolute_looks_at_the_loss},
           {"thresholds are in range", thresholds_are_in_range}, {"an empty history accepts", an_empty_history_accepts},
           {"refreshes", refreshes}, {"loss at a probability", loss_at_probability},
-          {"loss at a probability is the first", loss_at_probability_is_the_first}, {"bad settings", bad_settings},
-          {"names", names}, {"unknown names", unknown_names}, {"acceptance is pure", acceptance_is_pure},
+          {"loss at a probability is the first", loss_at_probability_is_the_first},
+          {"thresholds are rounded", thresholds_are_rounded}, {"bad settings", bad_settings}, {"names", names},
+          {"unknown names", unknown_names}, {"acceptance is pure", acceptance_is_pure},
           {"acceptance is independent", acceptance_is_independent},
           {"random numbers are Philox", random_numbers_are_philox}, {"draws together", draws_together})
