@@ -261,7 +261,7 @@ static const option_spec specs[] = {
     {"hidden", read_hidden, 0, 1, 1e6, "LIST", "128,128", "widths of the hidden layers"},
     {"lr", read_rates, 0, 1e-9, 1e3, "LIST", "0.05,0.1,0.2",
      "learning rate; of several, each arm gets its own best on a validation split"},
-    {"folds", read_whole, AT(folds), 1, 10, "K", "3", "tenths of the training data held out in turn to choose it"},
+    {"folds", read_whole, AT(folds), 1, 10, "K", "5", "tenths of the training data held out in turn to choose it"},
     {"momentum", read_real, AT(momentum), 0, 0.9999, "M", "0.9", "of SGD"},
     {"weight-decay", read_real, AT(weight_decay), 0, 1, "W", "0", "of SGD"},
     {"clip", read_real, AT(clip), 0, 1e6, "NORM", "1", "largest norm of a step's gradient; 0: no limit"},
