@@ -34,6 +34,7 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver
 # A program is built from the file of its name and links the library's inside.
 LDADD = libmpisift_core.la $(CUNIT_LIBS) $(HDF5_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(MPI_LIBS) -lm
 unit_tests = \
+	tests/unit/test_acceptance \
 	tests/unit/test_base \
 	tests/unit/test_bins \
 	tests/unit/test_convert \
